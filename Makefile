@@ -1,0 +1,41 @@
+# LoyalNest's tasks. `make help` lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+UV_VERSION := 0.13.9
+READY := $(VENV)/.ready
+
+.PHONY: help
+help: ## Show this list
+	@grep -hE '^[a-z][a-zA-Z_-]*:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}'
+
+$(READY): requirements.lock pyproject.toml
+	@echo "Making the Python environment in $(VENV) from requirements.lock"
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "LoyalNest needs Python 3.11 or newer; found " + sys.version)'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r requirements.lock
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $(READY)
+
+.PHONY: env
+env: $(READY) ## Make the Python environment (pinned by requirements.lock)
+
+.PHONY: lock
+lock: $(READY) ## Pin the newest allowed dependencies again
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip compile -q --upgrade pyproject.toml --all-extras --python-version 3.11 --generate-hashes \
+		--no-header --no-annotate --no-emit-index-url -o requirements.lock
+
+.PHONY: proto
+proto: $(READY) ## Generate the gRPC code from the services' .proto files
+	@$(BIN)/python tools/generate_proto.py
+
+.PHONY: check
+check: $(READY) ## Lint and type-check
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy services tests tools
+
+.PHONY: format
+format: $(READY) ## Format the code
+	@$(BIN)/ruff check --fix-only -q . ; $(BIN)/ruff format .

@@ -1,0 +1,1 @@
+"""Merchants, their admins, sessions and keys; Shopify's OAuth."""

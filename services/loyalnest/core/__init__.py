@@ -1,0 +1,1 @@
+"""Customers, program settings and imports."""

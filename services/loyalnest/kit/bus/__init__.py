@@ -1,0 +1,8 @@
+"""The event bus: an append-only log per topic, read by consumer groups.
+
+Two implementations pass one test suite: PostgreSQL (the embedded packing) and Kafka (the others).
+"""
+
+from loyalnest.kit.bus.base import Batch, EventBus, Subscription, TopicLag
+
+__all__ = ["Batch", "EventBus", "Subscription", "TopicLag"]

@@ -1,0 +1,107 @@
+"""How a service declares itself.
+
+Each service folder has a `manifest.py` with one `SERVICE = Service(...)`; the runtime finds it there, so a new
+service is a new folder and no edit of a list. Importing a manifest does nothing but build that value; `build` makes
+the live parts when the runtime starts.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from loyalnest.kit.events import Event, Payload
+
+if TYPE_CHECKING:
+    from fastapi import APIRouter
+
+    from loyalnest.kit.environment import Environment
+    from loyalnest.kit.program import Program
+
+BatchHandler = Callable[[Sequence[Event]], Awaitable[None]]
+"""Applies a batch in one transaction. Raising means nothing of the batch was applied, and it comes again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rpc:
+    """The gRPC side of a service.
+
+    name: full name, e.g. `points.v1.PointsService`.
+    register: the generated `add_…Servicer_to_server`.
+    stub: the generated stub class; `environment.stub(...)` binds it to a channel.
+    descriptor: the generated module's DESCRIPTOR, for reflection and `loyalnest services`.
+    """
+
+    name: str
+    register: Callable[[Any, Any], None]
+    stub: Callable[[Any], Any]
+    descriptor: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Consumer:
+    """Reads one topic under the service's own group. `workers` members share the topic's partitions in one process."""
+
+    topic: str
+    handle: BatchHandler
+    batch: int = 1000
+    workers: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Work that runs every `every` seconds, in one process at a time however many there are.
+
+    `run` must be safe to kill at any point and to run again; it returns how many things it did, for the metrics.
+    """
+
+    name: str
+    every: float
+    run: Callable[[], Awaitable[int]]
+
+
+@dataclass(slots=True)
+class Parts:
+    """The live parts of one service in one process.
+
+    servicer: implements the generated gRPC servicer.
+    provision: makes a program's first rows in this service's tables; idempotent, run at every start.
+    start, stop: for what needs more than the runtime's own lifecycle.
+    app: the ASGI application that answers on the process's HTTP port (the gateway has one).
+    """
+
+    servicer: object | None = None
+    consumers: Sequence[Consumer] = ()
+    jobs: Sequence[Job] = ()
+    provision: Callable[["Program"], Awaitable[None]] | None = None
+    start: Callable[[], Awaitable[None]] | None = None
+    stop: Callable[[], Awaitable[None]] | None = None
+    app: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One service's declaration.
+
+    name: the folder's name, the PostgreSQL schema, the consumer group.
+    summary: one line for `loyalnest services`.
+    needs: services it calls over gRPC; they start before it and stop after it.
+    produces: payload types it publishes (through its outbox, or straight to the bus for the gateway).
+    consumes: topics its consumers read.
+    migrations: package with its Alembic `versions`, or None if it has no tables.
+    routes: its HTTP routes at the gateway, which reach it over gRPC only; called in the gateway's process.
+    """
+
+    name: str
+    summary: str
+    build: Callable[["Environment"], Parts]
+    needs: tuple[str, ...] = ()
+    produces: tuple[type[Payload], ...] = ()
+    consumes: tuple[str, ...] = ()
+    rpc: Rpc | None = None
+    migrations: str | None = None
+    routes: Callable[["Environment"], "APIRouter"] | None = None
+    stores: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        if self.name in self.needs:
+            raise ValueError(f"service {self.name} cannot need itself")

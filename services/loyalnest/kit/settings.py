@@ -1,0 +1,70 @@
+"""Configuration from the environment. Every variable begins with `LOYALNEST_`."""
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from loyalnest.kit.placement import Placement
+
+
+class Settings(BaseSettings):
+    """What a process is told. `loyalnest serve --help` lists the variables; `up` fills them itself.
+
+    Durations are in seconds.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="LOYALNEST_", env_nested_delimiter="__", extra="ignore")
+
+    bus: str = Field(default="postgres", pattern="^(postgres|kafka)$", description="Event bus: postgres or kafka.")
+    database_url: SecretStr = Field(
+        default=SecretStr(""), description="PostgreSQL address for every service without one of its own."
+    )
+    database_urls: dict[str, SecretStr] = Field(
+        default_factory=dict, description="PostgreSQL address per service, as a JSON object."
+    )
+    database_connections: int = Field(default=16, ge=2, description="Most connections a process opens to one address.")
+    redis_url: SecretStr = Field(default=SecretStr(""), description="Redis address.")
+    kafka_brokers: str = Field(default="", description="Kafka bootstrap servers, with bus=kafka.")
+    topic_prefix: str = Field(default="loyalnest.", description="Put before every Kafka topic.")
+    topic_partitions: int = Field(default=4, ge=1, description="Partitions of a topic this process makes.")
+    topic_retention_hours: int = Field(default=168, ge=1, description="How long topics keep events.")
+    encryption_keys: SecretStr = Field(
+        default=SecretStr(""),
+        description="Key-encryption keys, newest first: `id:base64` of 32 bytes, separated by commas.",
+    )
+    encryption_keys_file: Path | None = Field(
+        default=None, description="A file with the same content; it is read again after a rotation."
+    )
+    peers: dict[str, str] = Field(
+        default_factory=dict, description="gRPC address per service that runs in another process, as a JSON object."
+    )
+    programs: list[Path] = Field(
+        default_factory=list, description="Files or folders of LoyaltyProgram documents, as a JSON array."
+    )
+    public_url: str = Field(default="http://127.0.0.1:8080", description="Where the gateway is reached from outside.")
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    http_port: int = Field(default=8080, ge=0, le=65535, description="HTTP port; 0 takes a free one.")
+    grpc_port: int = Field(default=9090, ge=0, le=65535, description="gRPC port; 0 takes a free one.")
+    drain_seconds: float = Field(default=10.0, ge=0, description="Time that requests and batches get to finish at a stop.")
+    webhook_limit_per_minute: int = Field(
+        default=120_000, ge=1, description="Deliveries a minute that one merchant may send to one topic."
+    )
+    request_limit_per_minute: int = Field(
+        default=6_000, ge=1, description="API requests a minute that one merchant may make of one route."
+    )
+    shopify_scheme: str = Field(default="https", pattern="^https?$", description="http only for a stand-in Shopify.")
+    shopify_address: str = Field(
+        default="", description="host:port to reach instead of the shop's own domain, for a stand-in Shopify."
+    )
+    log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+    log_format: str = Field(default="json", pattern="^(json|console)$")
+
+    def placement(self) -> Placement:
+        """Where this process's data lives."""
+        return Placement(
+            database_url=self.database_url.get_secret_value(),
+            database_urls={name: url.get_secret_value() for name, url in self.database_urls.items()},
+            redis_url=self.redis_url.get_secret_value(),
+            topic_prefix=self.topic_prefix,
+        )
