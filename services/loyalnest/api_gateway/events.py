@@ -37,7 +37,7 @@ class LineFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class RefundFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A refund. `base` is the sum of its lines' subtotals, gift-card lines left out; 0 for a refund of shipping alone."""
+    """A refund. `base` is the sum of its lines' subtotals without gift-card lines; 0 for a refund of shipping alone."""
 
     refund_id: int
     order_id: int
@@ -87,10 +87,10 @@ class PersonalData(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     addresses: list[dict[str, str]] = []
 
 
-class WebhookReceived(Payload):
+class WebhookReceived(Payload, frozen=True, kw_only=True):
     """One delivery from Shopify, acknowledged to it once this is durable.
 
-    delivery_id: `X-Shopify-Webhook-Id`; the event's id is derived from the merchant and it, so a repeat is the same event.
+    delivery_id: `X-Shopify-Webhook-Id`; the event's id is derived from the merchant and it: a repeat is the same event.
     shopify_topic: e.g. `orders/create`, also for topics that carry no facts.
     sealed: base64 of the encrypted PersonalData; for a topic without facts, of the encrypted raw body; empty for none.
     """

@@ -22,7 +22,6 @@ from loyalnest.kit import metrics
 from loyalnest.kit.bus import EventBus, Subscription
 from loyalnest.kit.clock import system_clock
 from loyalnest.kit.database import OUTAGES
-from loyalnest.kit.errors import DeadlineExceeded, Unavailable
 from loyalnest.kit.events import Event, Payload
 from loyalnest.kit.service import Consumer
 
@@ -32,7 +31,7 @@ FETCH_WAIT_SECONDS = 1.0
 ATTEMPTS_ALONE = 3
 
 
-class DeadLetter(Payload):
+class DeadLetter(Payload, frozen=True, kw_only=True):
     """An event that a service gave up on. The original is kept whole, so that a replay publishes it unchanged."""
 
     topic: ClassVar[str] = ""
@@ -77,11 +76,11 @@ class ConsumerLoop:
                     await self._apply(batch.events)
                     await subscription.commit(batch)
                 delay = 0.1
-            except (*OUTAGES, Unavailable, DeadlineExceeded) as error:
+            except OUTAGES as error:
                 log.warning("consumer.outage", service=self._service, topic=self._consumer.topic, error=repr(error))
                 metrics.EVENTS_RETRIED.labels(self._service, self._consumer.topic).inc()
                 if subscription is not None:
-                    with suppress(*OUTAGES, Unavailable):
+                    with suppress(*OUTAGES):
                         await subscription.rewind()
                 delay = await self._back_off(delay)
         if subscription is not None:
@@ -92,7 +91,7 @@ class ConsumerLoop:
         started = time.perf_counter()
         try:
             await self._handle(events)
-        except (*OUTAGES, Unavailable, DeadlineExceeded):
+        except OUTAGES:
             raise
         except Exception as error:  # any other failure is the fault of an event, whatever its kind
             if len(events) > 1:
@@ -121,9 +120,9 @@ class ConsumerLoop:
             delay = await self._back_off(delay)
             try:
                 await self._handle([event])
-            except (*OUTAGES, Unavailable, DeadlineExceeded):
+            except OUTAGES:
                 raise
-            except Exception as again:  # noqa: BLE001 - kept with the dead letter
+            except Exception as again:
                 error = again
             else:
                 return
@@ -153,4 +152,3 @@ class ConsumerLoop:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), delay * random.uniform(0.67, 1.33))  # noqa: S311 - jitter
         return min(delay * 2, 10.0)
-

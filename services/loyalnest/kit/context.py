@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 
-from loyalnest.kit.errors import Unauthenticated
+from loyalnest.kit.errors import Forbidden, Unauthenticated
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,8 @@ class CallContext:
         return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
 
 
-_current: ContextVar[CallContext] = ContextVar("loyalnest_call", default=CallContext())
+_OUTSIDE = CallContext()
+_current: ContextVar[CallContext] = ContextVar("loyalnest_call", default=_OUTSIDE)
 
 
 def current() -> CallContext:
@@ -63,3 +64,14 @@ def as_merchant(merchant_id: str, *, actor: str = "system", role: str = "system"
     """Serve the block for a merchant, keeping the deadline in force."""
     with use(replace(_current.get(), merchant_id=merchant_id, actor=actor, role=role)) as context:
         yield context
+
+
+def require_role(*roles: str) -> CallContext:
+    """The context of the call, if its role is one of `roles` or LoyalNest's own.
+
+    Raises Forbidden naming the roles that may.
+    """
+    context = _current.get()
+    if context.role not in (*roles, "system"):
+        raise Forbidden(f"This needs the role {' or '.join(roles)}; you act as {context.role or 'nobody'}.")
+    return context

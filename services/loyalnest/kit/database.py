@@ -1,21 +1,29 @@
 """PostgreSQL for one service: transactions under its two roles.
 
-A request runs under `<service>_request`, which row-level security confines to the merchant that the transaction
-was opened for. A batch consumer runs under `<service>_worker`, whose one statement serves many merchants. Both see
-the service's own schema only, which is also the search path's only entry: SQL names its tables in full all the same.
+A request runs under the service's request role, which row-level security confines to the merchant that the
+transaction was opened for. A batch consumer runs under its worker role, whose one statement serves many merchants.
+Both see the service's own schema only.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 
-from loyalnest.kit.errors import Unavailable
+from loyalnest.kit.errors import DeadlineExceeded, Unavailable
+from loyalnest.kit.roles import request_role, worker_role
 
-Connection = asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+if TYPE_CHECKING:
+    Connection = asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+else:  # asyncpg's classes take a parameter in the stubs only
+    Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
-OUTAGES: tuple[type[BaseException], ...] = (
+IsolationLevel = Literal["read_committed", "repeatable_read"]
+
+OUTAGES: tuple[type[Exception], ...] = (
     OSError,
     TimeoutError,
     asyncpg.PostgresConnectionError,
@@ -24,8 +32,21 @@ OUTAGES: tuple[type[BaseException], ...] = (
     asyncpg.OperatorInterventionError,  # shutdown, crash recovery, cancelled by an administrator
     asyncpg.InsufficientResourcesError,  # disk full, out of memory, too many connections
     asyncpg.LockNotAvailableError,
+    Unavailable,
+    DeadlineExceeded,
 )
-"""What a retry can mend: PostgreSQL is away, overloaded, or chose this transaction to give way."""
+"""What a retry can mend: a server is away or overloaded, or PostgreSQL chose this transaction to give way."""
+
+
+_after_commit: ContextVar[list[Callable[[], None]] | None] = ContextVar("loyalnest_after_commit", default=None)
+
+
+def after_commit(callback: Callable[[], None]) -> None:
+    """Call `callback` once the transaction that this task has open is committed; never if it is rolled back."""
+    callbacks = _after_commit.get()
+    if callbacks is None:
+        raise RuntimeError("after_commit needs an open transaction of a Database")
+    callbacks.append(callback)
 
 
 class Pools:
@@ -40,7 +61,11 @@ class Pools:
         if url not in self._pools:
             try:
                 self._pools[url] = await asyncpg.create_pool(
-                    url, min_size=1, max_size=self._connections, command_timeout=60, max_inactive_connection_lifetime=300
+                    url,
+                    min_size=1,
+                    max_size=self._connections,
+                    command_timeout=60,
+                    max_inactive_connection_lifetime=300,
                 )
             except (OSError, asyncpg.PostgresError) as error:
                 raise Unavailable(f"PostgreSQL at {without_password(url)} cannot be reached: {error}") from error
@@ -59,22 +84,17 @@ class Database:
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", schema: str) -> None:
         self._pool = pool
         self.schema = schema
-        self._committed: list[Callable[[], None]] = []
-
-    def on_commit(self, callback: Callable[[], None]) -> None:
-        """Call `callback` after every committed transaction (the outbox relay wakes up by it)."""
-        self._committed.append(callback)
 
     @asynccontextmanager
-    async def request(self, merchant_id: str) -> AsyncIterator[Connection]:
-        """A transaction that sees the rows of `merchant_id` only."""
-        async with self._transaction(f"{self.schema}_request", merchant_id) as connection:
+    async def request(self, merchant_id: str, *, snapshot: bool = False) -> AsyncIterator[Connection]:
+        """A transaction that sees the rows of `merchant_id` only, all as of its first statement if `snapshot`."""
+        async with self._transaction(request_role(self.schema), merchant_id, snapshot=snapshot) as connection:
             yield connection
 
     @asynccontextmanager
     async def worker(self) -> AsyncIterator[Connection]:
         """A transaction that sees every merchant's rows; each join it makes must match `merchant_id`."""
-        async with self._transaction(f"{self.schema}_worker", "") as connection:
+        async with self._transaction(worker_role(self.schema), "") as connection:
             yield connection
 
     @asynccontextmanager
@@ -84,14 +104,21 @@ class Database:
             yield connection
 
     @asynccontextmanager
-    async def _transaction(self, role: str, merchant_id: str) -> AsyncIterator[Connection]:
-        async with self._pool.acquire() as connection:
-            async with connection.transaction():
+    async def _transaction(self, role: str, merchant_id: str, *, snapshot: bool = False) -> AsyncIterator[Connection]:
+        isolation: IsolationLevel = "repeatable_read" if snapshot else "read_committed"
+        callbacks: list[Callable[[], None]] = []
+        token = _after_commit.set(callbacks)
+        try:
+            async with self._pool.acquire() as connection, connection.transaction(isolation=isolation):
                 await connection.execute(
-                    "SELECT set_config('role', $1, true), set_config('loyalnest.merchant_id', $2, true)", role, merchant_id
+                    "SELECT set_config('role', $1, true), set_config('loyalnest.merchant_id', $2, true)",
+                    role,
+                    merchant_id,
                 )
                 yield connection
-        for callback in self._committed:
+        finally:
+            _after_commit.reset(token)
+        for callback in callbacks:
             callback()
 
 

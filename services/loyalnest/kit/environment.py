@@ -11,7 +11,7 @@ from loyalnest.kit.clock import Clock
 from loyalnest.kit.crypto.keyring import KeyRing
 from loyalnest.kit.database import Database
 from loyalnest.kit.outbox import Outbox
-from loyalnest.kit.service import Rpc, Service
+from loyalnest.kit.service import Service
 from loyalnest.kit.settings import Settings
 
 
@@ -19,11 +19,11 @@ from loyalnest.kit.settings import Settings
 class Environment:
     """The means of one service in one process. A service asks for what it needs and never how it is provided.
 
-    database, outbox: of this service; None-like access fails loudly if it declared no migrations.
+    database, outbox: of this service; using them in a service that declared no migrations fails in PostgreSQL.
     redis: for limits and projections; may be away, which a service must survive.
     keys: encryption keys of the merchants.
     channel: the gRPC channel to a service by name, local or remote, behind the same interceptors.
-    services: every service there is, also those that run elsewhere.
+    services: every service there is, also those that run elsewhere; `running`: the names of those that run here.
     """
 
     settings: Settings
@@ -31,13 +31,9 @@ class Environment:
     database: Database
     outbox: Outbox
     bus: EventBus
-    redis: "Redis"
+    redis: Redis
     redis_prefix: str
     keys: KeyRing
     channel: Callable[[str], Any]
     services: Mapping[str, Service]
     running: Sequence[str]
-
-    def stub(self, rpc: Rpc, service: str) -> Any:
-        """The generated stub of `service`, bound to its channel."""
-        return rpc.stub(self.channel(service))

@@ -32,7 +32,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Payload(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of every topic's payload. A subclass names its topic: `class PointsEarned(Payload): topic = "points.earned"`.
+    """Base of every topic's payload. A subclass names its topic: `class PointsEarned(Payload, frozen=True,
+    kw_only=True): topic = "points.earned"`.
 
     Reading ignores fields it does not know and writing must only ever add optional fields, so that services
     of two versions can live side by side.
@@ -41,7 +42,7 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True):
     topic: ClassVar[str] = ""
 
     def event(self, merchant_id: str, key: str, *, id: UUID | None = None) -> Event:  # noqa: A002 - the field's name
-        """This payload as an event of `merchant_id`, ordered by `key`, with a new time-ordered id unless one is given."""
+        """This payload as an event of `merchant_id`, ordered by `key`, with a new id unless one is given."""
         return Event(
             id=id or new_id(),
             topic=self.topic,

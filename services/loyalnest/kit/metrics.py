@@ -5,7 +5,9 @@ from prometheus_client import Counter, Gauge, Histogram
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 EVENTS_HANDLED = Counter("loyalnest_events_handled_total", "Events applied by a consumer.", ["service", "topic"])
-EVENTS_RETRIED = Counter("loyalnest_event_batches_retried_total", "Batches that failed and came again.", ["service", "topic"])
+EVENTS_RETRIED = Counter(
+    "loyalnest_event_batches_retried_total", "Batches that failed and came again.", ["service", "topic"]
+)
 DEAD_LETTERS = Counter("loyalnest_dead_letters_total", "Events given up on, kept for a replay.", ["service", "topic"])
 BATCH_SECONDS = Histogram("loyalnest_batch_seconds", "Time to apply one batch.", ["service", "topic"], buckets=SECONDS)
 EVENT_AGE_SECONDS = Histogram(

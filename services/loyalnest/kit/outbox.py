@@ -14,8 +14,7 @@ import structlog
 
 from loyalnest.kit import metrics
 from loyalnest.kit.bus import EventBus
-from loyalnest.kit.database import OUTAGES, Connection, Database
-from loyalnest.kit.errors import Unavailable
+from loyalnest.kit.database import OUTAGES, Connection, Database, after_commit
 from loyalnest.kit.events import Event
 
 log = structlog.get_logger(__name__)
@@ -26,10 +25,14 @@ IDLE_SECONDS = 1.0
 
 
 class Outbox:
-    """Writes events into `<schema>.outbox`."""
+    """Writes events into `<schema>.outbox`.
+
+    written: set after every commit that wrote events; this process's relay waits for it.
+    """
 
     def __init__(self, schema: str) -> None:
         self.schema = schema
+        self.written = asyncio.Event()
 
     async def append(self, connection: Connection, events: Sequence[Event]) -> None:
         """Write `events` in the caller's transaction, in their order."""
@@ -39,7 +42,8 @@ class Outbox:
             f"""
             INSERT INTO {self.schema}.outbox
                 (merchant_id, event_id, topic, key, payload, occurred_at, traceparent)
-            SELECT * FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::bytea[], $6::timestamptz[], $7::text[])
+            SELECT * FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::bytea[], $6::timestamptz[],
+                                 $7::text[])
             """,
             [event.merchant_id for event in events],
             [event.id for event in events],
@@ -49,18 +53,18 @@ class Outbox:
             [event.occurred_at for event in events],
             [event.traceparent for event in events],
         )
+        after_commit(self.written.set)
 
 
 class Relay:
     """Moves one service's outbox to the bus until it is stopped."""
 
-    def __init__(self, database: Database, bus: EventBus) -> None:
+    def __init__(self, database: Database, outbox: Outbox, bus: EventBus) -> None:
         self._database = database
         self._bus = bus
         self._schema = database.schema
-        self._wake = asyncio.Event()
+        self._wake = outbox.written
         self._stopping = False
-        database.on_commit(self._wake.set)
 
     async def run(self) -> None:
         """Relay until `stop`; outages are retried with a growing delay."""
@@ -69,7 +73,7 @@ class Relay:
             try:
                 await self._hold_lock_and_relay()
                 delay = 0.1
-            except (*OUTAGES, Unavailable) as error:
+            except OUTAGES as error:
                 log.warning("outbox.relay_failed", service=self._schema, error=str(error), retry_in=delay)
                 await self._sleep(delay)
                 delay = min(delay * 2, 10.0)
@@ -124,8 +128,7 @@ class Relay:
                 for row in rows
             ]
         )
-        async with self._database.session() as connection, connection.transaction():
-            await connection.execute(f"SET LOCAL ROLE {self._schema}_worker")
+        async with self._database.worker() as connection:
             await connection.execute(
                 f"DELETE FROM {self._schema}.outbox WHERE id = ANY($1::bigint[])", [row["id"] for row in rows]
             )

@@ -6,7 +6,7 @@ the live parts when the runtime starts.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from loyalnest.kit.events import Event, Payload
@@ -14,6 +14,7 @@ from loyalnest.kit.events import Event, Payload
 if TYPE_CHECKING:
     from fastapi import APIRouter
 
+    from loyalnest.kit.crypto.keyring import Source
     from loyalnest.kit.environment import Environment
     from loyalnest.kit.program import Program
 
@@ -88,7 +89,10 @@ class Service:
     produces: payload types it publishes (through its outbox, or straight to the bus for the gateway).
     consumes: topics its consumers read.
     migrations: package with its Alembic `versions`, or None if it has no tables.
-    routes: its HTTP routes at the gateway, which reach it over gRPC only; called in the gateway's process.
+    routes: its HTTP routes at the gateway, which reach it over gRPC only; called in the gateway's process. They stand
+        behind the bearer token.
+    public_routes: those that need no token, such as the OAuth callback.
+    key_source: given a channel to this service, where every process gets the merchants' wrapped keys (auth has it).
     """
 
     name: str
@@ -100,7 +104,8 @@ class Service:
     rpc: Rpc | None = None
     migrations: str | None = None
     routes: Callable[["Environment"], "APIRouter"] | None = None
-    stores: tuple[str, ...] = field(default=())
+    public_routes: Callable[["Environment"], "APIRouter"] | None = None
+    key_source: Callable[[Any], "Source"] | None = None
 
     def __post_init__(self) -> None:
         if self.name in self.needs:

@@ -46,7 +46,9 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     http_port: int = Field(default=8080, ge=0, le=65535, description="HTTP port; 0 takes a free one.")
     grpc_port: int = Field(default=9090, ge=0, le=65535, description="gRPC port; 0 takes a free one.")
-    drain_seconds: float = Field(default=10.0, ge=0, description="Time that requests and batches get to finish at a stop.")
+    drain_seconds: float = Field(
+        default=10.0, ge=0, description="Time that requests and batches get to finish at a stop."
+    )
     webhook_limit_per_minute: int = Field(
         default=120_000, ge=1, description="Deliveries a minute that one merchant may send to one topic."
     )

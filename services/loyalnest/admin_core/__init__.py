@@ -1,0 +1,1 @@
+"""The audit log and GDPR requests (its events are fixed; the service follows)."""

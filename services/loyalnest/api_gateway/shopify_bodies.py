@@ -1,0 +1,268 @@
+"""From the raw body of a Shopify delivery to facts: pure, bounded, and refusing in words.
+
+Whatever the bytes are, `decode` returns a `Decoded` or raises `InvalidInput` or `TooLarge`, and no detail of an error
+repeats a value of the body: it names the field and what was expected of it.
+
+What bounds a hostile body: `MAX_BODY_BYTES`, msgspec's own guard against deep nesting (it counts against Python's
+recursion limit also inside the fields it skips), and the limits on lengths and numbers in `facts`.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Final, TypeVar
+
+import msgspec
+from msgspec import Raw
+
+from loyalnest.api_gateway.events import CustomerFacts, OrderFacts, PersonalData, RefundFacts, Topic
+from loyalnest.api_gateway.facts import (
+    MAX_ID,
+    NOTHING,
+    OrderCustomer,
+    ShopifyCustomer,
+    ShopifyOrder,
+    ShopifyRefund,
+    customer_facts,
+    order_facts,
+    refund_facts,
+)
+from loyalnest.kit.errors import InvalidInput, TooLarge
+
+MAX_BODY_BYTES: Final = 1024 * 1024
+"""The longest body that is read. Shopify's are 2 to 20 KB."""
+
+OTHER_KEY: Final = "other"
+"""The ordering key of topics that carry no facts."""
+
+MAX_EMAIL: Final = 320
+MAX_PHONE: Final = 64
+"""A longer e-mail address or phone number is left out: cut short, it would be somebody else's."""
+MAX_TEXT: Final = 255
+"""Names and address fields are cut to this many characters, which is Shopify's own limit."""
+MAX_ADDRESSES: Final = 20
+
+
+class Decoded(msgspec.Struct, frozen=True, kw_only=True):
+    """What one delivery says. At most one of `order`, `refund` and `customer` is set; none for a topic without facts.
+
+    personal: None when the body holds nothing personal that a service needs: refunds, guest orders, other topics.
+    ordering_key: deliveries of one key keep their order: the customer's id; `order:<id>` for guest orders and for
+        refunds, which do not name the customer; `OTHER_KEY` for the rest.
+    """
+
+    order: OrderFacts | None = None
+    refund: RefundFacts | None = None
+    customer: CustomerFacts | None = None
+    personal: PersonalData | None = None
+    ordering_key: str
+
+
+T = TypeVar("T")
+
+_order_decoder = msgspec.json.Decoder(ShopifyOrder)
+_refund_decoder = msgspec.json.Decoder(ShopifyRefund)
+_customer_decoder = msgspec.json.Decoder(ShopifyCustomer)
+_any_decoder = msgspec.json.Decoder(Raw)
+
+_ORDER_TOPICS: Final = frozenset({Topic.ORDERS_CREATE, Topic.ORDERS_UPDATED, Topic.ORDERS_PAID, Topic.ORDERS_CANCELLED})
+_CUSTOMER_TOPICS: Final = frozenset({Topic.CUSTOMERS_CREATE, Topic.CUSTOMERS_UPDATE})
+
+
+def decode(topic: str, body: bytes) -> Decoded:
+    """The facts in a delivery of `topic` (such as `orders/create`) with the raw `body`.
+
+    A topic without facts is only checked to be a JSON object or array.
+    Raises TooLarge for more than `MAX_BODY_BYTES`, InvalidInput for everything else that is wrong with the body.
+    """
+    if len(body) > MAX_BODY_BYTES:
+        raise TooLarge(f"The body has {len(body)} bytes; at most {MAX_BODY_BYTES} are accepted")
+    # msgspec does not look at the encoding of what it skips, and a sealed body must be text all through.
+    if not body.isascii():
+        try:
+            body.decode()
+        except UnicodeDecodeError as error:
+            raise InvalidInput(f"The body is not UTF-8 (byte {error.start})") from None
+    try:
+        return _decode(topic, body)
+    except RecursionError:
+        raise InvalidInput("The body is nested too deeply") from None
+
+
+def _decode(topic: str, body: bytes) -> Decoded:
+    if topic in _ORDER_TOPICS:
+        return _order(topic, _read(_order_decoder, body))
+    if topic in _CUSTOMER_TOPICS:
+        customer = _read(_customer_decoder, body)
+        told = customer_facts(customer)
+        return Decoded(customer=told, personal=customer_personal(customer), ordering_key=str(told.customer_id))
+    if topic == Topic.REFUNDS_CREATE:
+        refund = refund_facts(_read(_refund_decoder, body))
+        return Decoded(refund=refund, ordering_key=f"order:{refund.order_id}")
+    if bytes(_read(_any_decoder, body))[:1] not in (b"{", b"["):
+        raise InvalidInput("body: expected an object or a list")
+    return Decoded(ordering_key=OTHER_KEY)
+
+
+def _order(topic: str, order: ShopifyOrder) -> Decoded:
+    facts = order_facts(order, cancelled=topic == Topic.ORDERS_CANCELLED)
+    if facts.customer_id is None:
+        return Decoded(order=facts, ordering_key=f"order:{facts.order_id}")
+    return Decoded(order=facts, personal=order_personal(order), ordering_key=str(facts.customer_id))
+
+
+def _read(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
+    """`body` decoded, with msgspec's errors turned into ours. Causes are cut off: they may quote the body."""
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise InvalidInput(_in_words(str(error))) from None
+    except msgspec.DecodeError as error:
+        reason = str(error).removeprefix("JSON is malformed: ")
+        raise InvalidInput(f"The body is not valid JSON: {reason[:1].lower()}{reason[1:]}") from None
+
+
+_LOCATED = re.compile(r"(?P<reason>.*?)(?: - at `\$\.?(?P<path>.*)`)?", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `(?P<field>.*)`", re.DOTALL)
+_NAMES: Final[dict[str, str]] = {
+    "int": "a whole number",
+    "float": "a number with a fraction",
+    "decimal": "an amount",
+    "str": "text",
+    "bool": "true or false",
+    "datetime": "a time",
+    "array": "a list",
+    "object": "an object",
+    "null": "null",
+}
+
+
+def _in_words(message: str) -> str:
+    """msgspec's "Expected `array`, got `null` - at `$.line_items`" as "line_items: expected a list, got null"."""
+    located = _LOCATED.fullmatch(message)
+    reason, path = (located["reason"], located["path"] or "") if located else (message, "")
+    if missing := _MISSING.fullmatch(reason):
+        return f"{path}.{missing['field']}".lstrip(".") + ": is missing"
+    if "matching regex" in reason:  # only ids have a pattern
+        reason = f"expected a whole number from 1 to {MAX_ID}"
+    elif "out of range" in reason:
+        reason = "expected a smaller number"
+    elif reason.startswith("Invalid decimal"):
+        reason = "expected an amount"
+    elif reason.startswith("Invalid RFC3339"):
+        reason = "expected a time such as 2026-01-31T12:00:00Z"
+    return f"{path or 'body'}: {reason[:1].lower()}{_TYPES.sub(_named, reason[1:])}"
+
+
+_TYPES = re.compile(r"`([^`]*)`")
+
+
+def _named(types: re.Match[str]) -> str:
+    return " or ".join(_NAMES.get(name, name) for name in types[1].split(" | "))
+
+
+# -- personal data: read leniently, cleaned, bounded
+
+_text_decoder = msgspec.json.Decoder(str | None)
+_list_decoder = msgspec.json.Decoder(list[Raw])
+
+
+class Address(msgspec.Struct, gc=False):
+    """The fields of an address that are kept, under Shopify's names."""
+
+    name: Raw = NOTHING
+    company: Raw = NOTHING
+    address1: Raw = NOTHING
+    address2: Raw = NOTHING
+    city: Raw = NOTHING
+    zip: Raw = NOTHING
+    province: Raw = NOTHING
+    country: Raw = NOTHING
+    phone: Raw = NOTHING
+
+
+_address_decoder = msgspec.json.Decoder(Address | None)
+
+# PostgreSQL cannot store NUL, and a line break in a name is an injection into a mail header waiting to happen.
+_CONTROLS: Final[dict[int, str | None]] = dict.fromkeys((*range(32), *range(127, 160))) | dict.fromkeys(b"\t\n\r", " ")
+
+
+def _text(raw: Raw) -> str:
+    """The text in `raw` without control characters and outer spaces; empty if it is not text."""
+    if raw is NOTHING:
+        return ""
+    try:
+        text: str | None = _text_decoder.decode(raw)
+    except msgspec.DecodeError:
+        return ""
+    if text is None:
+        return ""
+    return (text if text.isprintable() else text.translate(_CONTROLS)).strip()
+
+
+def _first(raws: Iterable[Raw], limit: int) -> str | None:
+    """The first that is text and not longer than `limit`."""
+    return next((text for text in map(_text, raws) if 0 < len(text) <= limit), None)
+
+
+def _cut(raw: Raw) -> str | None:
+    return _text(raw)[:MAX_TEXT].rstrip() or None
+
+
+def _list(raw: Raw) -> list[Raw]:
+    """The first elements of a list: no more are looked at than could be kept."""
+    try:
+        return _list_decoder.decode(raw)[:MAX_ADDRESSES]
+    except msgspec.DecodeError:
+        return []
+
+
+def _address(raw: Raw) -> dict[str, str]:
+    try:
+        address = _address_decoder.decode(raw)
+    except msgspec.DecodeError:
+        return {}
+    if address is None:
+        return {}
+    kept = {name: _cut(getattr(address, name)) for name in Address.__struct_fields__ if name != "phone"}
+    kept["phone"] = _first((address.phone,), MAX_PHONE)
+    return {name: text for name, text in kept.items() if text}
+
+
+def _personal(
+    *, emails: Iterable[Raw], phones: Iterable[Raw], first_name: Raw, last_name: Raw, addresses: Iterable[Raw]
+) -> PersonalData | None:
+    kept: list[dict[str, str]] = []
+    for address in map(_address, addresses):
+        if address and address not in kept:
+            kept.append(address)
+    personal = PersonalData(
+        email=_first(emails, MAX_EMAIL),
+        phone=_first(phones, MAX_PHONE),
+        first_name=_cut(first_name),
+        last_name=_cut(last_name),
+        addresses=kept[:MAX_ADDRESSES],
+    )
+    return personal if personal != PersonalData() else None
+
+
+def order_personal(order: ShopifyOrder) -> PersonalData | None:
+    """What an order says about the person, the order's own e-mail and phone before the customer's; None for nothing."""
+    customer = order.customer or OrderCustomer(id=0)
+    return _personal(
+        emails=(order.email, order.contact_email, customer.email),
+        phones=(order.phone, customer.phone),
+        first_name=customer.first_name,
+        last_name=customer.last_name,
+        addresses=(order.billing_address, order.shipping_address),
+    )
+
+
+def customer_personal(customer: ShopifyCustomer) -> PersonalData | None:
+    """What a customer's body says about the person, the default address first; None for nothing."""
+    return _personal(
+        emails=(customer.email,),
+        phones=(customer.phone,),
+        first_name=customer.first_name,
+        last_name=customer.last_name,
+        addresses=(customer.default_address, *_list(customer.addresses)),
+    )

@@ -1,0 +1,1 @@
+"""HTTP on every process: problem documents, health, metrics; and the field types that routes share."""

@@ -1,0 +1,90 @@
+"""Errors as RFC 9457 problem details (`application/problem+json`)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from loyalnest.kit.database import OUTAGES
+from loyalnest.kit.errors import LoyalNestError, RateLimited, Unauthenticated, Unavailable
+
+log = structlog.get_logger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+_TYPES = "urn:loyalnest:problem:"
+
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string", "description": "Identifies the kind of problem; stable."},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "What is wrong here, and what to do."},
+        "errors": {
+            "type": "array",
+            "description": "Fields that are wrong.",
+            "items": {
+                "type": "object",
+                "properties": {"field": {"type": "string"}, "reason": {"type": "string"}},
+            },
+        },
+    },
+}
+"""JSON schema of a problem document, for OpenAPI."""
+
+
+def problem(status: int, slug: str, title: str, detail: str, **more: Any) -> JSONResponse:
+    """A problem document as a response."""
+    content = {"type": _TYPES + slug, "title": title, "status": status, "detail": detail, **more}
+    return JSONResponse(content, status_code=status, media_type=MEDIA_TYPE)
+
+
+def problem_of(error: LoyalNestError) -> JSONResponse:
+    """The problem document of an error with words for the caller."""
+    response = problem(error.status, error.slug, error.title, error.detail)
+    if isinstance(error, RateLimited):
+        response.headers["Retry-After"] = str(max(1, round(error.retry_after)))
+    if isinstance(error, Unauthenticated):
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of `app` a problem document that shows no internals."""
+
+    @app.exception_handler(LoyalNestError)
+    async def _ours(_request: Request, error: LoyalNestError) -> JSONResponse:
+        return problem_of(error)
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
+        errors = [
+            {"field": ".".join(str(part) for part in each["loc"]), "reason": str(each["msg"])}
+            for each in error.errors()
+        ]
+        detail = "; ".join(f"{each['field']}: {each['reason']}" for each in errors)
+        return problem(422, "invalid-input", "The request is not valid", detail[:1000], errors=errors)
+
+    @app.exception_handler(HTTPException)
+    async def _http(_request: Request, error: HTTPException) -> JSONResponse:
+        response = problem(error.status_code, "http", _title(error.status_code), str(error.detail))
+        headers: Mapping[str, str] = error.headers or {}
+        response.headers.update(headers)
+        return response
+
+    @app.exception_handler(Exception)
+    async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+        if isinstance(error, OUTAGES):
+            return problem_of(Unavailable("Something LoyalNest needs is away; try again shortly."))
+        log.error("http.unexpected", path=request.url.path, exc_info=error)
+        return problem(500, "internal", "Internal error", "Something went wrong on our side; it has been logged.")
+
+
+def _title(status: int) -> str:
+    titles = {404: "Not found", 405: "Method not allowed", 413: "The request is too large"}
+    return titles.get(status, "The request was refused")

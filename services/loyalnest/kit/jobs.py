@@ -1,0 +1,57 @@
+"""Runs a service's scheduled jobs, each in one process at a time."""
+
+import asyncio
+import random
+from contextlib import suppress
+
+import structlog
+
+from loyalnest.kit import metrics
+from loyalnest.kit.database import OUTAGES, Database
+from loyalnest.kit.service import Job
+
+log = structlog.get_logger(__name__)
+
+
+class JobLoop:
+    """One job of one service. An advisory lock in the service's database keeps a second process from running it too."""
+
+    def __init__(self, service: str, job: Job, database: Database) -> None:
+        self._service = service
+        self._job = job
+        self._database = database
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Finish the run under way, then return from `run`."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Run the job at once and then every `every` seconds, give or take a tenth, until `stop`."""
+        while not self._stopping.is_set():
+            await self.run_once()
+            with suppress(TimeoutError):
+                pause = self._job.every * random.uniform(0.9, 1.1)  # noqa: S311 - jitter
+                await asyncio.wait_for(self._stopping.wait(), pause)
+
+    async def run_once(self) -> None:
+        """One run, unless another process is at it. A failure is logged and counted; the next run is the retry."""
+        labels = (self._service, self._job.name)
+        lock = f"loyalnest.job.{self._service}.{self._job.name}"
+        try:
+            async with self._database.session() as session:
+                if not await session.fetchval("SELECT pg_try_advisory_lock(hashtextextended($1, 0))", lock):
+                    return
+                try:
+                    done = await self._job.run()
+                finally:
+                    await session.execute("SELECT pg_advisory_unlock(hashtextextended($1, 0))", lock)
+        except OUTAGES as error:
+            log.warning("job.outage", service=self._service, job=self._job.name, error=str(error))
+            metrics.JOB_RUNS.labels(*labels, "outage").inc()
+        except Exception:
+            log.exception("job.failed", service=self._service, job=self._job.name)
+            metrics.JOB_RUNS.labels(*labels, "failed").inc()
+        else:
+            metrics.JOB_RUNS.labels(*labels, "done").inc()
+            metrics.JOB_ITEMS.labels(*labels).inc(done)

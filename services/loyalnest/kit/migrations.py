@@ -1,0 +1,159 @@
+"""Schema migrations: Alembic per service, each with its own schema, roles and version table.
+
+A migration file calls the helpers below, so that every table gets row-level security and the grants of the service's
+two roles in one line. Migrations must be safe while the previous version of the code still runs: lock and
+statement timeouts are set, and one advisory lock keeps two migrations of one database from racing.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import structlog
+from alembic import op
+from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from loyalnest.kit.placement import Placement
+from loyalnest.kit.roles import request_role, worker_role
+from loyalnest.kit.service import Service
+
+log = structlog.get_logger(__name__)
+
+LOCK_TIMEOUT_SECONDS = 5
+STATEMENT_TIMEOUT_SECONDS = 300
+
+
+async def migrate(placement: Placement, services: Iterable[Service]) -> dict[str, str]:
+    """Bring every service's schema to its newest revision. Returns the revision per service.
+
+    Raises whatever the database said; a failed migration is rolled back and names its file in the log.
+    """
+    revisions: dict[str, str] = {}
+    for service in services:
+        if service.migrations:
+            revisions[service.name] = await _migrate_service(placement.database_for(service.name), service)
+    return revisions
+
+
+async def _migrate_service(url: str, service: Service) -> str:
+    assert service.migrations
+    folder = await asyncio.to_thread(_folder_of, service.migrations)
+    engine = create_async_engine("postgresql+asyncpg" + url[url.index(":") :], poolclass=NullPool)
+    try:
+        async with engine.connect() as connection:
+            await connection.execute(text("SELECT pg_advisory_lock(hashtextextended('loyalnest.migrate', 0))"))
+            await connection.commit()
+            return await connection.run_sync(_upgrade, service.name, folder)
+    finally:
+        await engine.dispose()
+
+
+def _folder_of(package: str) -> Path:
+    module_file = import_module(package).__file__
+    assert module_file
+    return Path(module_file).parent
+
+
+def _upgrade(connection: Connection, schema: str, folder: Path) -> str:
+    config = Config()
+    config.set_main_option("script_location", str(folder))
+    config.set_main_option("path_separator", "os")
+    script = ScriptDirectory.from_config(config)
+    head = script.get_current_head()
+    assert head, f"no migrations in {folder}"
+
+    def steps(revision: Any, _context: Any) -> Any:
+        if revision not in ((head,), head):
+            log.info("migrate", service=schema, to=head)
+        return script._upgrade_revs(head, revision)  # noqa: SLF001 - what alembic.command.upgrade itself calls
+
+    with EnvironmentContext(config, script, fn=steps, destination_rev=head) as environment:
+        connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'"))
+        connection.execute(text(f"SET statement_timeout = '{STATEMENT_TIMEOUT_SECONDS}s'"))
+        connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {schema}"))
+        connection.commit()
+        environment.configure(connection=connection, version_table_schema=schema, transaction_per_migration=True)
+        with environment.begin_transaction():
+            environment.run_migrations()
+    connection.commit()
+    return head
+
+
+def run(*statements: str) -> None:
+    """Execute SQL statements, one by one."""
+    for statement in statements:
+        # Alembic would read ':name' as a bind parameter; migrations have none.
+        op.execute(text(statement.replace(":", "\\:")))
+
+
+def create_roles(schema: str) -> None:
+    """Make the service's two roles where they are missing, and let them see its schema."""
+    for role in (request_role(schema), worker_role(schema)):
+        run(
+            f"""
+            DO $$ BEGIN
+                CREATE ROLE {role} NOLOGIN;
+            EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
+            END $$
+            """,
+            f"GRANT USAGE ON SCHEMA {schema} TO {role}",
+            f"GRANT {role} TO CURRENT_USER",
+        )
+
+
+def protect(schema: str, table: str, *, rights: str = "SELECT, INSERT, UPDATE, DELETE") -> None:
+    """Put a table under forced row-level security by `merchant_id`, and grant the two roles `rights` on it."""
+    name = f"{schema}.{table}"
+    request, worker = request_role(schema), worker_role(schema)
+    own = "merchant_id = current_setting('loyalnest.merchant_id', true)"
+    run(
+        f"ALTER TABLE {name} ENABLE ROW LEVEL SECURITY",
+        f"ALTER TABLE {name} FORCE ROW LEVEL SECURITY",
+        f"CREATE POLICY own_merchant ON {name} TO {request} USING ({own}) WITH CHECK ({own})",
+        f"CREATE POLICY every_merchant ON {name} TO {worker} USING (true) WITH CHECK (true)",
+        f"GRANT {rights} ON {name} TO {request}, {worker}",
+    )
+
+
+def create_inbox(schema: str) -> None:
+    """The table of applied events (see `loyalnest.kit.inbox`)."""
+    run(
+        f"""
+        CREATE TABLE {schema}.inbox (
+            merchant_id text NOT NULL,
+            event_id uuid NOT NULL,
+            received_at timestamptz NOT NULL DEFAULT now(),
+            PRIMARY KEY (merchant_id, event_id)
+        )
+        """,
+        f"CREATE INDEX inbox_received ON {schema}.inbox USING brin (received_at)",
+    )
+    protect(schema, "inbox", rights="SELECT, INSERT, DELETE")
+
+
+def create_outbox(schema: str) -> None:
+    """The table of events that wait for the relay (see `loyalnest.kit.outbox`)."""
+    run(
+        f"""
+        CREATE TABLE {schema}.outbox (
+            merchant_id text NOT NULL,
+            id bigint GENERATED ALWAYS AS IDENTITY (CACHE 1),
+            event_id uuid NOT NULL,
+            topic text NOT NULL,
+            key text NOT NULL,
+            payload bytea NOT NULL,
+            occurred_at timestamptz NOT NULL,
+            traceparent text NOT NULL,
+            PRIMARY KEY (merchant_id, id)
+        )
+        """,
+        f"CREATE INDEX outbox_order ON {schema}.outbox (id)",
+    )
+    protect(schema, "outbox", rights="SELECT, INSERT, DELETE")

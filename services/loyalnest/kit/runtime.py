@@ -1,0 +1,290 @@
+"""Composes any set of services into one process: starts them in dependency order, drains and stops in reverse."""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from fastapi import FastAPI
+from redis.asyncio import Redis
+
+from loyalnest.kit import migrations, tracing
+from loyalnest.kit.bus import EventBus
+from loyalnest.kit.bus.kafka import KafkaBus
+from loyalnest.kit.bus.postgres import PostgresBus
+from loyalnest.kit.clock import Clock, system_clock
+from loyalnest.kit.consumer import ConsumerLoop, dead_letter_topic
+from loyalnest.kit.crypto.kek import KeyEncryptionKeys
+from loyalnest.kit.crypto.keyring import KeyRing, Source, WrappedKey
+from loyalnest.kit.database import OUTAGES, Database, Pools
+from loyalnest.kit.discovery import discover, in_dependency_order
+from loyalnest.kit.environment import Environment
+from loyalnest.kit.errors import InvalidInput
+from loyalnest.kit.http import health, problems
+from loyalnest.kit.http.server import HttpServer
+from loyalnest.kit.jobs import JobLoop
+from loyalnest.kit.observer import Observer
+from loyalnest.kit.outbox import Outbox, Relay
+from loyalnest.kit.program import Program
+from loyalnest.kit.rpc.directory import Channels
+from loyalnest.kit.rpc.handlers import MethodTable
+from loyalnest.kit.rpc.server import RpcServer
+from loyalnest.kit.service import Parts, Service
+from loyalnest.kit.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Running:
+    """One service that runs here."""
+
+    service: Service
+    database: Database
+    outbox: Outbox
+    environment: Environment
+    parts: Parts = field(default_factory=Parts)
+
+
+class Runtime:
+    """A process of LoyalNest. `start`, then `stop` once; `wait` returns if a part dies that should not.
+
+    names: services to run here. listen_grpc: whether other processes may call them.
+    http_port, grpc_port: where it listens, once started.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        names: Sequence[str],
+        programs: Sequence[Program] = (),
+        *,
+        listen_grpc: bool = True,
+        clock: Clock = system_clock,
+    ) -> None:
+        self.settings = settings
+        self._all = discover()
+        self._services = in_dependency_order(self._all, names)
+        self._programs = programs
+        self._listen_grpc = listen_grpc
+        self._clock = clock
+        self._pools = Pools(settings.database_connections)
+        self._tables: dict[str, MethodTable] = {}
+        self._channels = Channels(self._tables, settings.peers)
+        self._running: dict[str, _Running] = {}
+        self._stack = AsyncExitStack()
+        self._failed: asyncio.Future[None] | None = None
+        self._ready = False
+        self.http_port = 0
+        self.grpc_port = 0
+
+    async def start(self) -> None:
+        """Migrated databases are expected. Raises what stands in the way, with everything that had started stopped."""
+        self._failed = asyncio.get_running_loop().create_future()
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self) -> None:
+        settings, started = self.settings, time.perf_counter()
+        self._stack.callback(tracing.configure(",".join(each.name for each in self._services)))
+        self._stack.push_async_callback(self._pools.close)
+        self._stack.push_async_callback(self._channels.close)
+        bus = await self._start_bus()
+        redis = self._open_redis()
+        keys = KeyRing(self._key_source(), KeyEncryptionKeys.from_settings(settings))
+        for service in self._services:
+            await self._build(service, bus, redis, keys)
+        await self._provision()
+        await self._start_servers(bus)
+        await self._start_loops(bus)
+        self._ready = True
+        log.info(
+            "runtime.started",
+            services=[each.name for each in self._services],
+            http_port=self.http_port,
+            grpc_port=self.grpc_port,
+            seconds=round(time.perf_counter() - started, 2),
+        )
+
+    async def stop(self) -> None:
+        """Stop in reverse: take no new work, finish what is under way, publish what is written, let go."""
+        self._ready = False
+        await self._stack.aclose()
+
+    async def wait(self) -> None:
+        """Return never, but raise if a loop of a service ended by an error."""
+        assert self._failed is not None
+        await self._failed
+
+    def provisioned(self, name: str) -> Parts:
+        """The live parts of a service that runs here (for the embedded packing and tests)."""
+        return self._running[name].parts
+
+    async def _start_bus(self) -> EventBus:
+        settings = self.settings
+        bus: EventBus
+        if settings.bus == "kafka":
+            if not settings.kafka_brokers:
+                raise InvalidInput("LOYALNEST_BUS is kafka, so LOYALNEST_KAFKA_BROKERS must name the brokers.")
+            bus = KafkaBus(
+                settings.kafka_brokers,
+                settings.topic_prefix,
+                partitions=settings.topic_partitions,
+                retention_hours=settings.topic_retention_hours,
+            )
+        else:
+            bus = PostgresBus(
+                settings.placement().database_for("bus"),
+                partitions=settings.topic_partitions,
+                retention_hours=settings.topic_retention_hours,
+            )
+        self._stack.push_async_callback(bus.stop)
+        await bus.start()
+        topics = {payload.topic for each in self._all.values() for payload in each.produces}
+        topics |= {topic for each in self._services for topic in each.consumes}
+        topics |= {dead_letter_topic(each.name) for each in self._services}
+        await bus.ensure_topics(sorted(topics - {""}))
+        return bus
+
+    def _open_redis(self) -> "Redis":
+        url = self.settings.placement().redis_url
+        if not url:
+            raise InvalidInput("No Redis address: set LOYALNEST_REDIS_URL.")
+        redis: Redis = Redis.from_url(url, socket_timeout=1.0, socket_connect_timeout=1.0, max_connections=64)
+        self._stack.push_async_callback(redis.aclose)
+        return redis
+
+    def _key_source(self) -> Source:
+        """Where keys come from: the service that declares it, wherever that runs; its channel is opened at first use."""
+        owner = next((each for each in self._all.values() if each.key_source is not None), None)
+        if owner is None or owner.key_source is None:
+            raise InvalidInput("No service declares a key_source, so there is nowhere to get the merchants' keys.")
+        make, name = owner.key_source, owner.name
+
+        async def source(merchant_id: str) -> Sequence[WrappedKey]:
+            return await make(self._channels.channel(name))(merchant_id)
+
+        return source
+
+    async def _build(self, service: Service, bus: EventBus, redis: "Redis", keys: KeyRing) -> None:
+        placement = self.settings.placement()
+        pool = await self._pools.open(placement.database_for(service.name))
+        database, outbox = Database(pool, service.name), Outbox(service.name)
+        environment = Environment(
+            settings=self.settings,
+            clock=self._clock,
+            database=database,
+            outbox=outbox,
+            bus=bus,
+            redis=redis,
+            redis_prefix=placement.redis_prefix,
+            keys=keys,
+            channel=self._channels.channel,
+            services=self._all,
+            running=[each.name for each in self._services],
+        )
+        running = _Running(service, database, outbox, environment, service.build(environment))
+        self._running[service.name] = running
+        if service.rpc is not None and running.parts.servicer is not None:
+            table = MethodTable()
+            service.rpc.register(running.parts.servicer, table)
+            self._tables[service.name] = table
+        if running.parts.stop is not None:
+            self._stack.push_async_callback(running.parts.stop)
+        if running.parts.start is not None:
+            await running.parts.start()
+
+    async def _provision(self) -> None:
+        for program in self._programs:
+            for running in self._running.values():
+                if running.parts.provision is not None:
+                    await running.parts.provision(program)
+
+    async def _start_servers(self, bus: EventBus) -> None:
+        settings = self.settings
+        if self._listen_grpc:
+            rpc = RpcServer(settings.host, settings.grpc_port)
+            for table in self._tables.values():
+                rpc.add(table)
+            self._stack.push_async_callback(rpc.drain, settings.drain_seconds)
+            self.grpc_port = await rpc.start()
+        app = self._application()
+        server = HttpServer(app, settings.host, settings.http_port, settings.drain_seconds)
+        self._stack.push_async_callback(server.drain)
+        self.http_port = await server.start()
+
+    def _application(self) -> FastAPI:
+        for running in self._running.values():
+            if running.parts.app is not None:
+                app: FastAPI = running.parts.app
+                break
+        else:
+            app = FastAPI(title="LoyalNest", docs_url=None, redoc_url=None, openapi_url=None)
+            problems.install(app)
+        health.install(app, self._not_ready)
+        return app
+
+    async def _start_loops(self, bus: EventBus) -> None:
+        for running in self._running.values():
+            name, parts = running.service.name, running.parts
+            if running.service.migrations:
+                relay = Relay(running.database, running.outbox, bus)
+                self._supervise(f"relay {name}", relay.run(), relay.stop)
+            for consumer in parts.consumers:
+                for member in range(consumer.workers):
+                    loop = ConsumerLoop(name, consumer, bus, member)
+                    self._supervise(f"consumer {name} {consumer.topic}", loop.run(), loop.stop)
+            for job in parts.jobs:
+                scheduled = JobLoop(name, job, running.database)
+                self._supervise(f"job {name} {job.name}", scheduled.run(), scheduled.stop)
+        observer = Observer(bus, {name: (each.service, each.database) for name, each in self._running.items()})
+        self._supervise("observer", observer.run(), observer.stop)
+
+    def _supervise(self, what: str, work: Coroutine[Any, Any, None], stop: Callable[[], None]) -> None:
+        """Run `work` until the runtime stops; its failure fails the runtime. Loops stop in reverse of their start."""
+        task = asyncio.create_task(work, name=what)
+
+        def ended(done: "asyncio.Task[None]") -> None:
+            error = None if done.cancelled() else done.exception()
+            if error is not None:
+                log.error("runtime.loop_failed", what=what, exc_info=error)
+                if self._failed is not None and not self._failed.done():
+                    self._failed.set_exception(error)
+
+        async def finish() -> None:
+            stop()
+            _, late = await asyncio.wait([task], timeout=self.settings.drain_seconds)
+            if late:
+                log.warning("runtime.cut_short", what=what)
+                task.cancel()
+                await asyncio.wait([task])
+
+        task.add_done_callback(ended)
+        self._stack.push_async_callback(finish)
+
+    async def _not_ready(self) -> dict[str, str]:
+        if not self._ready:
+            return {"process": "starting or stopping"}
+        checks = {f"database {name}": self._check_database(each.database) for name, each in self._running.items()}
+        results = await asyncio.gather(*checks.values())
+        return {name: result for name, result in zip(checks, results, strict=True) if result}
+
+    @staticmethod
+    async def _check_database(database: Database) -> str:
+        try:
+            async with asyncio.timeout(2), database.session() as session:
+                await session.fetchval("SELECT 1")
+        except OUTAGES as error:
+            return f"{type(error).__name__}"
+        return ""
+
+
+async def migrate(settings: Settings, names: Sequence[str]) -> Mapping[str, str]:
+    """Bring the schemas of the services `names` to their newest revisions. Returns the revision per service."""
+    return await migrations.migrate(settings.placement(), in_dependency_order(discover(), names))

@@ -1,0 +1,67 @@
+"""What points publishes. Points are integers; `base` and `net_base` are money in the shop's currency."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import ClassVar
+from uuid import UUID
+
+from loyalnest.kit.events import Payload
+
+
+class PointsEarned(Payload, frozen=True, kw_only=True):
+    """A customer was granted points.
+
+    reason: `order`, `joining`, `referral` or `adjustment`.
+    order_id, base, currency, placed_at: of the order, if one earned. `points` may be 0 for an order: it still counts.
+    transaction_id: None where no points were posted.
+    """
+
+    topic: ClassVar[str] = "points.earned"
+
+    customer_id: int
+    points: int
+    reason: str
+    transaction_id: UUID | None = None
+    available_at: datetime
+    order_id: int | None = None
+    base: Decimal | None = None
+    currency: str = ""
+    placed_at: datetime | None = None
+
+
+class PointsClawedBack(Payload, frozen=True, kw_only=True):
+    """A refund or a cancellation changed an order that had earned.
+
+    points: taken back by this change; may be 0.
+    net_base: what the order is worth now: its base less all its refunds, 0 if cancelled.
+    """
+
+    topic: ClassVar[str] = "points.clawed_back"
+
+    customer_id: int
+    order_id: int
+    points: int
+    net_base: Decimal
+    cancelled: bool
+
+
+class PointsRedeemed(Payload, frozen=True, kw_only=True):
+    """A reward was issued for points, or (`cancelled`) its points came back."""
+
+    topic: ClassVar[str] = "points.redeemed"
+
+    customer_id: int
+    redemption_id: UUID
+    reward: str
+    points: int
+    cancelled: bool = False
+
+
+class PointsExpired(Payload, frozen=True, kw_only=True):
+    """Points of a lot ran out."""
+
+    topic: ClassVar[str] = "points.expired"
+
+    customer_id: int
+    lot_id: UUID
+    points: int

@@ -1,0 +1,184 @@
+"""The gRPC side of points: messages in and out, no decisions."""
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from loyalnest.kit.context import require_role, required_merchant
+from loyalnest.kit.errors import InvalidInput
+from loyalnest.points import points_pb2 as pb
+from loyalnest.points.points_pb2_grpc import PointsServiceServicer
+from loyalnest.points.redemption_repository import Redemption
+from loyalnest.points.redemptions import Redemptions
+from loyalnest.points.service import Balance, PointsService
+
+
+class PointsGrpc(PointsServiceServicer):
+    """Serves `points.v1.PointsService` for the merchant of the call's context."""
+
+    def __init__(self, service: PointsService, redemptions: Redemptions) -> None:
+        self._service = service
+        self._redemptions = redemptions
+
+    async def GetPointsBalance(self, request: pb.GetPointsBalanceRequest, context: Any) -> pb.PointsBalance:
+        customer_id = _customer(request.customer_id)
+        return _balance(await self._service.balance(required_merchant(), customer_id))
+
+    async def ListTransactions(self, request: pb.ListTransactionsRequest, context: Any) -> pb.ListTransactionsResponse:
+        rows, token = await self._service.history(
+            required_merchant(), _customer(request.customer_id), request.page_size, request.page_token
+        )
+        return pb.ListTransactionsResponse(transactions=[_transaction(row) for row in rows], next_page_token=token)
+
+    async def GetOrderAward(self, request: pb.GetOrderAwardRequest, context: Any) -> pb.OrderAward:
+        row = await self._service.award(required_merchant(), request.order_id)
+        return pb.OrderAward(
+            order_id=row["order_id"],
+            customer_id=row["customer_id"] or 0,
+            base=_decimal(row["base"]),
+            refunded_base=_decimal(row["refunded_base"]),
+            cancelled=row["cancelled"],
+            rule=row["rule"],
+            points_per_unit=_decimal(row["points_per_unit"]),
+            multiplier=_decimal(row["multiplier"]),
+            settings_version=row["settings_version"],
+            awarded=row["awarded"],
+            clawed_back=row["clawed_back"],
+            awarded_at=_time(row["awarded_at"]),
+        )
+
+    async def AdjustPoints(self, request: pb.AdjustPointsRequest, context: Any) -> pb.AdjustPointsResponse:
+        require_role("owner", "staff")
+        merchant_id, customer_id = required_merchant(), _customer(request.customer_id)
+        row = await self._service.adjust(
+            merchant_id, customer_id, request.points, request.reason, request.idempotency_key
+        )
+        balance = await self._service.balance(merchant_id, customer_id)
+        return pb.AdjustPointsResponse(transaction=_transaction(row), balance=_balance(balance))
+
+    async def ListRewards(self, request: pb.ListRewardsRequest, context: Any) -> pb.ListRewardsResponse:
+        rules = await self._service.rules(required_merchant())
+        return pb.ListRewardsResponse(
+            rewards=[
+                pb.Reward(
+                    name=reward.name,
+                    points=reward.points,
+                    discount_amount=_decimal(reward.discount.amount),
+                    discount_percentage=_decimal(reward.discount.percentage),
+                    currency=rules.currency,
+                )
+                for reward in rules.redemption.rewards
+            ]
+        )
+
+    async def RedeemPoints(self, request: pb.RedeemPointsRequest, context: Any) -> pb.Redemption:
+        return _redemption(
+            await self._redemptions.redeem(
+                required_merchant(), _customer(request.customer_id), request.reward, request.idempotency_key
+            )
+        )
+
+    async def GetRedemption(self, request: pb.GetRedemptionRequest, context: Any) -> pb.Redemption:
+        return _redemption(await self._redemptions.get(required_merchant(), _uuid(request.redemption_id)))
+
+    async def ListRedemptions(self, request: pb.ListRedemptionsRequest, context: Any) -> pb.ListRedemptionsResponse:
+        rows, token = await self._redemptions.list_for(
+            required_merchant(), request.customer_id, request.page_size, request.page_token
+        )
+        return pb.ListRedemptionsResponse(redemptions=[_redemption(row) for row in rows], next_page_token=token)
+
+    async def CancelRedemption(self, request: pb.CancelRedemptionRequest, context: Any) -> pb.Redemption:
+        require_role("owner", "staff")
+        return _redemption(
+            await self._redemptions.cancel(required_merchant(), _uuid(request.redemption_id), request.reason)
+        )
+
+    async def GetProgramTotals(self, request: pb.GetProgramTotalsRequest, context: Any) -> pb.ProgramTotals:
+        totals = await self._service.totals(required_merchant())
+        return pb.ProgramTotals(
+            members=totals.members,
+            pending=totals.pending,
+            available=totals.available,
+            debt=totals.debt,
+            lifetime_earned=totals.lifetime_earned,
+            lifetime_redeemed=totals.lifetime_redeemed,
+            orders=totals.orders,
+        )
+
+    async def VerifyLedger(self, request: pb.VerifyLedgerRequest, context: Any) -> pb.VerifyLedgerResponse:
+        transactions, members, problems = await self._service.verify(required_merchant())
+        return pb.VerifyLedgerResponse(
+            transactions=transactions,
+            members=members,
+            problems=[
+                pb.LedgerProblem(check=check, subject=subject, detail=detail) for check, subject, detail in problems
+            ],
+        )
+
+
+def _customer(customer_id: int) -> int:
+    if customer_id <= 0:
+        raise InvalidInput("customer_id must be Shopify's numeric customer id.")
+    return customer_id
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise InvalidInput(f"{text[:60]!r} is not a redemption's id.") from error
+
+
+def _decimal(value: Any) -> str:
+    return "" if value is None else f"{value:f}"
+
+
+def _time(value: datetime | None) -> str:
+    return "" if value is None else value.astimezone(UTC).isoformat()
+
+
+def _balance(balance: Balance) -> pb.PointsBalance:
+    return pb.PointsBalance(
+        customer_id=balance.customer_id,
+        available=balance.available,
+        pending=balance.pending,
+        held=balance.held,
+        debt=balance.debt,
+        lifetime_earned=balance.lifetime_earned,
+        lifetime_redeemed=balance.lifetime_redeemed,
+        expiring=[pb.ExpiringPoints(points=points, expires_at=_time(at)) for points, at in balance.expiring],
+    )
+
+
+def _transaction(row: Any) -> pb.Transaction:
+    entries = zip(row.get("accounts") or (), row.get("amounts") or (), strict=True)
+    return pb.Transaction(
+        transaction_id=str(row["transaction_id"]),
+        kind=row["kind"],
+        points=row["points"],
+        source=row["source"],
+        order_id=row["order_id"] or 0,
+        rule=row["rule"],
+        settings_version=row["settings_version"],
+        actor=row["actor"],
+        note=row["note"],
+        created_at=_time(row["created_at"]),
+        entries=[pb.LedgerEntry(account=account, amount=amount) for account, amount in entries],
+    )
+
+
+def _redemption(redemption: Redemption) -> pb.Redemption:
+    return pb.Redemption(
+        redemption_id=str(redemption.redemption_id),
+        customer_id=redemption.customer_id,
+        reward=redemption.reward,
+        points=redemption.points,
+        status=redemption.status,
+        code=redemption.code if redemption.status in {"issued", "cancelled"} else "",
+        issued_by=redemption.issued_by,
+        discount_amount=redemption.discount.amount,
+        discount_percentage=redemption.discount.percentage,
+        currency=redemption.discount.currency,
+        reason=redemption.reason,
+        created_at=_time(redemption.created_at),
+    )

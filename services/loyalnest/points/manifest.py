@@ -1,0 +1,69 @@
+"""Declares the service points."""
+
+from loyalnest.api_gateway.events import WebhookReceived
+from loyalnest.auth.auth_pb2_grpc import AuthServiceStub
+from loyalnest.campaign.events import TierChanged
+from loyalnest.core.events import SettingsChanged
+from loyalnest.kit.environment import Environment
+from loyalnest.kit.service import Consumer, Job, Parts, Rpc, Service
+from loyalnest.kit.shopify.endpoint import ShopEndpoint
+from loyalnest.points import points_pb2
+from loyalnest.points.consumers import Projections, ReferralRewards
+from loyalnest.points.deliveries import DeliveryBatches
+from loyalnest.points.discounts import ShopifyDiscounts
+from loyalnest.points.events import PointsClawedBack, PointsEarned, PointsExpired, PointsRedeemed
+from loyalnest.points.grpc import PointsGrpc
+from loyalnest.points.http import routes
+from loyalnest.points.jobs import LotJobs
+from loyalnest.points.points_pb2_grpc import PointsServiceStub, add_PointsServiceServicer_to_server
+from loyalnest.points.redemptions import Redemptions
+from loyalnest.points.rules import RulesProjection
+from loyalnest.points.service import PointsService
+from loyalnest.referrals.events import ReferralCompleted
+
+__all__ = ["SERVICE"]
+
+
+def build(environment: Environment) -> Parts:
+    """The live parts of points."""
+    database, outbox, clock = environment.database, environment.outbox, environment.clock
+    rules = RulesProjection()
+    service = PointsService(database, outbox, rules, clock)
+    issuer = ShopifyDiscounts(AuthServiceStub(environment.channel("auth")), ShopEndpoint(environment.settings))
+    redemptions = Redemptions(database, outbox, rules, issuer, clock)
+    projections = Projections(database, rules)
+    lots = LotJobs(database, outbox, clock)
+    return Parts(
+        servicer=PointsGrpc(service, redemptions),
+        consumers=(
+            Consumer(WebhookReceived.topic, DeliveryBatches(database, outbox, rules, clock).handle, workers=2),
+            Consumer(SettingsChanged.topic, projections.settings_changed),
+            Consumer(TierChanged.topic, projections.tier_changed),
+            Consumer(ReferralCompleted.topic, ReferralRewards(database, outbox, rules, clock).handle),
+        ),
+        jobs=(
+            Job("approve_lots", every=30, run=lots.approve),
+            Job("expire_lots", every=60, run=lots.expire),
+            Job("finish_left_held", every=15, run=redemptions.finish_left_held),
+        ),
+        provision=service.provision,
+        stop=issuer.close,
+    )
+
+
+SERVICE = Service(
+    name="points",
+    summary="The points ledger: accruals, lots, redemptions, clawbacks.",
+    build=build,
+    needs=("auth",),
+    produces=(PointsEarned, PointsClawedBack, PointsRedeemed, PointsExpired),
+    consumes=(WebhookReceived.topic, SettingsChanged.topic, TierChanged.topic, ReferralCompleted.topic),
+    rpc=Rpc(
+        name="points.v1.PointsService",
+        register=add_PointsServiceServicer_to_server,
+        stub=PointsServiceStub,
+        descriptor=points_pb2.DESCRIPTOR,
+    ),
+    migrations="loyalnest.points.migrations",
+    routes=routes,
+)

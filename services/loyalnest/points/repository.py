@@ -1,0 +1,368 @@
+"""All SQL of the batches: awards, members and lots are loaded, locked and stored as arrays.
+
+Locks are taken in one order everywhere, awards before members, each sorted by key, so that two batches cannot
+deadlock. Rows that do not exist yet cannot be locked: they are inserted when the batch is stored, and a batch that
+finds that another made one first is rolled back and comes again (`RaceLost`).
+"""
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from loyalnest.campaign.events import TierChanged
+from loyalnest.kit.database import Connection
+from loyalnest.kit.errors import Unavailable
+from loyalnest.points.models import Lot, Member, OrderAward, Transaction
+
+Key = tuple[str, int]
+"""(merchant_id, order_id) or (merchant_id, customer_id)."""
+
+
+class RaceLost(Unavailable):
+    """Another transaction made a row that this one took for new. Trying again finds it."""
+
+
+class Book:
+    """What one transaction has loaded, made and changed of the ledger."""
+
+    def __init__(self) -> None:
+        self.awards: dict[Key, OrderAward] = {}
+        self.members: dict[Key, Member] = {}
+        self.transactions: list[Transaction] = []
+        self._stored_awards: set[Key] = set()
+        self._stored_members: set[Key] = set()
+        self._lots_as_stored: dict[UUID, tuple[int, int, bool]] = {}
+
+    async def lock_awards(self, connection: Connection, keys: Iterable[Key]) -> None:
+        """Load and lock the awards of `keys`; those that are not there yet begin empty."""
+        merchants, orders = _columns(keys)
+        rows = await connection.fetch(
+            """
+            SELECT a.merchant_id, a.order_id, a.customer_id, a.base, a.refunded_base, a.cancelled, a.awarded_at, a.rule,
+                   a.points_per_unit, a.fixed_points, a.multiplier, a.settings_version, a.awarded, a.clawed_back,
+                   a.clawbacks, a.lot_id
+            FROM unnest($1::text[], $2::bigint[]) AS k(merchant_id, order_id)
+            JOIN points.order_awards a ON a.merchant_id = k.merchant_id AND a.order_id = k.order_id
+            ORDER BY a.merchant_id, a.order_id
+            FOR UPDATE OF a
+            """,
+            merchants,
+            orders,
+        )
+        for row in rows:
+            award = OrderAward(*row.values())
+            self.awards[award.merchant_id, award.order_id] = award
+            self._stored_awards.add((award.merchant_id, award.order_id))
+        for merchant_id, order_id in zip(merchants, orders, strict=True):
+            self.awards.setdefault((merchant_id, order_id), OrderAward(merchant_id, order_id))
+
+    async def lock_members(self, connection: Connection, keys: Iterable[Key]) -> None:
+        """Load and lock the balances of `keys`; a member without any begins at zero."""
+        merchants, customers = _columns(keys)
+        rows = await connection.fetch(
+            """
+            SELECT b.merchant_id, b.customer_id, b.pending, b.available, b.held, b.lifetime_earned, b.lifetime_redeemed
+            FROM unnest($1::text[], $2::bigint[]) AS k(merchant_id, customer_id)
+            JOIN points.balances b ON b.merchant_id = k.merchant_id AND b.customer_id = k.customer_id
+            ORDER BY b.merchant_id, b.customer_id
+            FOR UPDATE OF b
+            """,
+            merchants,
+            customers,
+        )
+        for row in rows:
+            member = Member(*row.values())
+            self.members[member.merchant_id, member.customer_id] = member
+            self._stored_members.add((member.merchant_id, member.customer_id))
+        for merchant_id, customer_id in zip(merchants, customers, strict=True):
+            self.members.setdefault((merchant_id, customer_id), Member(merchant_id, customer_id))
+
+    async def load_lots(
+        self, connection: Connection, keys: Iterable[Key], own: Iterable[tuple[str, UUID]] = ()
+    ) -> None:
+        """Load the lots with points left of locked members, and those named in `own` whatever is left of them."""
+        merchants, customers = _columns(keys)
+        own_merchants, own_lots = _columns(own)
+        rows = await connection.fetch(
+            """
+            SELECT l.merchant_id, l.lot_id, l.customer_id, l.order_id, l.granted, l.remaining, l.expired, l.pending,
+                   l.available_at, l.expires_at
+            FROM unnest($1::text[], $2::bigint[]) AS k(merchant_id, customer_id)
+            JOIN points.lots l ON l.merchant_id = k.merchant_id AND l.customer_id = k.customer_id AND l.remaining > 0
+            UNION
+            SELECT l.merchant_id, l.lot_id, l.customer_id, l.order_id, l.granted, l.remaining, l.expired, l.pending,
+                   l.available_at, l.expires_at
+            FROM unnest($3::text[], $4::uuid[]) AS k(merchant_id, lot_id)
+            JOIN points.lots l ON l.merchant_id = k.merchant_id AND l.lot_id = k.lot_id
+            """,
+            merchants,
+            customers,
+            own_merchants,
+            own_lots,
+        )
+        for row in rows:
+            merchant_id, *values = row.values()
+            lot = Lot(*values)
+            self.members[merchant_id, lot.customer_id].lots[lot.lot_id] = lot
+            self._lots_as_stored[lot.lot_id] = _state(lot)
+
+    async def store(self, connection: Connection) -> None:
+        """Write everything that was made or changed. Raises RaceLost if a row that was new is there already."""
+        try:
+            await self._store_awards(connection)
+            await self._store_members(connection)
+            await self._store_transactions(connection)
+            await self._store_lots(connection)
+        except asyncpg.UniqueViolationError as error:
+            raise RaceLost(f"{error.table_name}: {error.detail}") from error
+
+    async def _store_awards(self, connection: Connection) -> None:
+        new = [award for key, award in sorted(self.awards.items()) if key not in self._stored_awards]
+        known = [award for key, award in self.awards.items() if key in self._stored_awards]
+        if new:
+            await connection.execute(
+                f"""
+                INSERT INTO points.order_awards ({_AWARD_COLUMNS})
+                SELECT {_AWARD_COLUMNS} FROM {_AWARD_ARRAYS}
+                """,
+                *_award_arrays(new),
+            )
+        if known:
+            await connection.execute(
+                f"""
+                UPDATE points.order_awards a
+                SET customer_id = v.customer_id, base = v.base, refunded_base = v.refunded_base,
+                    cancelled = v.cancelled, awarded_at = v.awarded_at, rule = v.rule,
+                    points_per_unit = v.points_per_unit, fixed_points = v.fixed_points, multiplier = v.multiplier,
+                    settings_version = v.settings_version, awarded = v.awarded, clawed_back = v.clawed_back,
+                    clawbacks = v.clawbacks, lot_id = v.lot_id
+                FROM {_AWARD_ARRAYS}
+                WHERE a.merchant_id = v.merchant_id AND a.order_id = v.order_id
+                """,
+                *_award_arrays(known),
+            )
+
+    async def _store_members(self, connection: Connection) -> None:
+        touched = {(each.merchant_id, each.customer_id) for each in self.transactions}
+        new = [self.members[key] for key in sorted(touched - self._stored_members)]
+        known = [self.members[key] for key in touched & self._stored_members]
+        arrays = (
+            "unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[])"
+        )
+        if new:
+            await connection.execute(
+                f"""
+                INSERT INTO points.balances
+                    (merchant_id, customer_id, pending, available, held, lifetime_earned, lifetime_redeemed)
+                SELECT * FROM {arrays}
+                """,
+                *_member_arrays(new),
+            )
+        if known:
+            await connection.execute(
+                f"""
+                UPDATE points.balances b
+                SET pending = v.pending, available = v.available, held = v.held,
+                    lifetime_earned = v.lifetime_earned, lifetime_redeemed = v.lifetime_redeemed, updated_at = now()
+                FROM {arrays}
+                    AS v(merchant_id, customer_id, pending, available, held, lifetime_earned, lifetime_redeemed)
+                WHERE b.merchant_id = v.merchant_id AND b.customer_id = v.customer_id
+                """,
+                *_member_arrays(known),
+            )
+
+    async def _store_transactions(self, connection: Connection) -> None:
+        if not self.transactions:
+            return
+        rows = self.transactions
+        await connection.execute(
+            """
+            INSERT INTO points.points_transactions
+                (merchant_id, transaction_id, customer_id, kind, points, source, order_id, rule, settings_version,
+                 actor, note, created_at)
+            SELECT * FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::text[], $5::bigint[], $6::text[],
+                                 $7::bigint[], $8::text[], $9::int[], $10::text[], $11::text[], $12::timestamptz[])
+            """,
+            [row.merchant_id for row in rows],
+            [row.transaction_id for row in rows],
+            [row.customer_id for row in rows],
+            [row.kind.value for row in rows],
+            [row.points for row in rows],
+            [row.origin.source for row in rows],
+            [row.origin.order_id for row in rows],
+            [row.origin.rule for row in rows],
+            [row.origin.settings_version for row in rows],
+            [row.origin.actor for row in rows],
+            [row.origin.note for row in rows],
+            [row.created_at for row in rows],
+        )
+        entries = [
+            (row.merchant_id, row.transaction_id, account.value, row.customer_id, amount)
+            for row in rows
+            for account, amount in row.entries.items()
+            if amount
+        ]
+        if entries:
+            await connection.execute(
+                """
+                INSERT INTO points.ledger_entries (merchant_id, transaction_id, account, customer_id, amount)
+                SELECT v.merchant_id, v.transaction_id, v.account::points.account, v.customer_id, v.amount
+                FROM unnest($1::text[], $2::uuid[], $3::text[], $4::bigint[], $5::bigint[])
+                    AS v(merchant_id, transaction_id, account, customer_id, amount)
+                """,
+                *map(list, zip(*entries, strict=True)),
+            )
+
+    async def _store_lots(self, connection: Connection) -> None:
+        lots = [(member.merchant_id, lot) for member in self.members.values() for lot in member.lots.values()]
+        new = [(merchant_id, lot) for merchant_id, lot in lots if lot.lot_id not in self._lots_as_stored]
+        changed = [
+            (merchant_id, lot)
+            for merchant_id, lot in lots
+            if lot.lot_id in self._lots_as_stored and self._lots_as_stored[lot.lot_id] != _state(lot)
+        ]
+        if new:
+            await connection.execute(
+                """
+                INSERT INTO points.lots
+                    (merchant_id, lot_id, customer_id, order_id, granted, remaining, expired, pending, available_at,
+                     expires_at)
+                SELECT * FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
+                                     $7::bigint[], $8::boolean[], $9::timestamptz[], $10::timestamptz[])
+                """,
+                [merchant_id for merchant_id, _ in new],
+                [lot.lot_id for _, lot in new],
+                [lot.customer_id for _, lot in new],
+                [lot.order_id for _, lot in new],
+                [lot.granted for _, lot in new],
+                [lot.remaining for _, lot in new],
+                [lot.expired for _, lot in new],
+                [lot.pending for _, lot in new],
+                [lot.available_at for _, lot in new],
+                [lot.expires_at for _, lot in new],
+            )
+        if changed:
+            await connection.execute(
+                """
+                UPDATE points.lots l SET remaining = v.remaining, expired = v.expired, pending = v.pending
+                FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::bigint[], $5::boolean[])
+                    AS v(merchant_id, lot_id, remaining, expired, pending)
+                WHERE l.merchant_id = v.merchant_id AND l.lot_id = v.lot_id
+                """,
+                [merchant_id for merchant_id, _ in changed],
+                [lot.lot_id for _, lot in changed],
+                [lot.remaining for _, lot in changed],
+                [lot.expired for _, lot in changed],
+                [lot.pending for _, lot in changed],
+            )
+
+
+async def take_new_refunds(
+    connection: Connection, refunds: Sequence[tuple[str, int, int, Decimal]]
+) -> list[tuple[str, int, Decimal]]:
+    """Note refunds, given as (merchant_id, order_id, refund_id, base). Returns the new ones without their ids."""
+    unique = {(merchant_id, order_id, refund_id): base for merchant_id, order_id, refund_id, base in refunds}
+    keys = sorted(unique)
+    rows = await connection.fetch(
+        """
+        INSERT INTO points.order_refunds (merchant_id, order_id, refund_id, base)
+        SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::numeric[])
+        ON CONFLICT DO NOTHING
+        RETURNING merchant_id, order_id, base
+        """,
+        [merchant_id for merchant_id, _, _ in keys],
+        [order_id for _, order_id, _ in keys],
+        [refund_id for _, _, refund_id in keys],
+        [unique[key] for key in keys],
+    )
+    return [(row["merchant_id"], row["order_id"], row["base"]) for row in rows]
+
+
+async def tier_multipliers(connection: Connection, keys: Iterable[Key]) -> dict[Key, Decimal]:
+    """The tier multiplier of each customer that has one; the others earn at 1."""
+    merchants, customers = _columns(keys)
+    rows = await connection.fetch(
+        """
+        SELECT t.merchant_id, t.customer_id, t.multiplier
+        FROM unnest($1::text[], $2::bigint[]) AS k(merchant_id, customer_id)
+        JOIN points.customer_tiers t ON t.merchant_id = k.merchant_id AND t.customer_id = k.customer_id
+        """,
+        merchants,
+        customers,
+    )
+    return {(row["merchant_id"], row["customer_id"]): row["multiplier"] for row in rows}
+
+
+async def posted_sources(connection: Connection, sources: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Those of the business keys (merchant_id, source) that were posted already."""
+    merchants, names = _columns(sources)
+    rows = await connection.fetch(
+        """
+        SELECT t.merchant_id, t.source
+        FROM unnest($1::text[], $2::text[]) AS k(merchant_id, source)
+        JOIN points.points_transactions t ON t.merchant_id = k.merchant_id AND t.source = k.source
+        """,
+        merchants,
+        names,
+    )
+    return {(row["merchant_id"], row["source"]) for row in rows}
+
+
+_AWARD_COLUMNS = """merchant_id, order_id, customer_id, base, refunded_base, cancelled, awarded_at, rule,
+    points_per_unit, fixed_points, multiplier, settings_version, awarded, clawed_back, clawbacks, lot_id"""
+_AWARD_ARRAYS = f"""unnest($1::text[], $2::bigint[], $3::bigint[], $4::numeric[], $5::numeric[], $6::boolean[],
+    $7::timestamptz[], $8::text[], $9::numeric[], $10::bigint[], $11::numeric[], $12::int[], $13::bigint[],
+    $14::bigint[], $15::int[], $16::uuid[]) AS v({_AWARD_COLUMNS})"""
+
+
+def _award_arrays(awards: Sequence[OrderAward]) -> list[list[Any]]:
+    return [[getattr(award, name) for award in awards] for name in OrderAward.__dataclass_fields__]
+
+
+def _state(lot: Lot) -> tuple[int, int, bool]:
+    """What of a lot may change after it was made."""
+    return lot.remaining, lot.expired, lot.pending
+
+
+def _member_arrays(members: Sequence[Member]) -> list[list[Any]]:
+    return [
+        [member.merchant_id for member in members],
+        [member.customer_id for member in members],
+        [member.pending for member in members],
+        [member.available for member in members],
+        [member.held for member in members],
+        [member.lifetime_earned for member in members],
+        [member.lifetime_redeemed for member in members],
+    ]
+
+
+def _columns(keys: Iterable[tuple[Any, Any]]) -> tuple[list[Any], list[Any]]:
+    """Unique keys, sorted, as two arrays."""
+    ordered = sorted(set(keys))
+    return [key[0] for key in ordered], [key[1] for key in ordered]
+
+
+async def upsert_tiers(connection: Connection, changes: Sequence[tuple[str, TierChanged]]) -> None:
+    """Keep the latest tier of each customer, given as (merchant_id, change)."""
+    latest: dict[Key, TierChanged] = {}
+    for merchant_id, change in changes:
+        known = latest.get((merchant_id, change.customer_id))
+        if known is None or known.changed_at < change.changed_at:
+            latest[merchant_id, change.customer_id] = change
+    await connection.execute(
+        """
+        INSERT INTO points.customer_tiers (merchant_id, customer_id, tier, multiplier, changed_at)
+        SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::numeric[], $5::timestamptz[])
+        ON CONFLICT (merchant_id, customer_id) DO UPDATE
+        SET tier = excluded.tier, multiplier = excluded.multiplier, changed_at = excluded.changed_at
+        WHERE customer_tiers.changed_at < excluded.changed_at
+        """,
+        [merchant_id for merchant_id, _ in latest],
+        [customer_id for _, customer_id in latest],
+        [change.tier for change in latest.values()],
+        [change.multiplier for change in latest.values()],
+        [change.changed_at for change in latest.values()],
+    )

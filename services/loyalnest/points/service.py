@@ -1,0 +1,181 @@
+"""What points does on request: balances, history, adjustments, and proving the ledger."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from loyalnest.admin_core.events import AuditLog
+from loyalnest.kit.clock import Clock
+from loyalnest.kit.context import current
+from loyalnest.kit.database import Database
+from loyalnest.kit.errors import Conflict, InvalidInput, NotFound, PreconditionFailed
+from loyalnest.kit.outbox import Outbox
+from loyalnest.kit.program import Program, ProgramRules
+from loyalnest.points import balance_repository, ledger
+from loyalnest.points.balance_repository import Totals
+from loyalnest.points.events import PointsEarned
+from loyalnest.points.models import Origin
+from loyalnest.points.repository import Book
+from loyalnest.points.rules import RulesProjection
+
+MAX_ADJUSTMENT = 10**9
+"""Points that one adjustment may move; a slip of the keyboard should not mint a fortune."""
+MAX_PAGE = 200
+DEFAULT_PAGE = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """A customer's points as shown: `available` is never below zero, what is below is `debt`."""
+
+    customer_id: int
+    available: int
+    pending: int
+    held: int
+    debt: int
+    lifetime_earned: int
+    lifetime_redeemed: int
+    expiring: list[tuple[int, datetime]]
+
+
+class PointsService:
+    """Use cases of one merchant at a time. `merchant_id` always comes from the call's context, never from its input."""
+
+    def __init__(self, database: Database, outbox: Outbox, rules: RulesProjection, clock: Clock) -> None:
+        self._database = database
+        self._outbox = outbox
+        self._rules = rules
+        self._clock = clock
+
+    async def provision(self, program: Program) -> None:
+        """Give a new merchant's rules to the projection; those it has stay."""
+        async with self._database.request(program.merchant_id) as connection:
+            await self._rules.seed(connection, program.merchant_id, program.spec.rules)
+
+    async def rules(self, merchant_id: str) -> ProgramRules:
+        """The rules in force. Raises NotFound for a merchant without any."""
+        async with self._database.request(merchant_id) as connection:
+            return (await self._rules.load(connection, [merchant_id]))[merchant_id].rules
+
+    async def balance(self, merchant_id: str, customer_id: int) -> Balance:
+        """A customer's balances; zeros for one who has none."""
+        async with self._database.request(merchant_id) as connection:
+            row = await balance_repository.balance(connection, merchant_id, customer_id)
+            if row is None:
+                return Balance(customer_id, 0, 0, 0, 0, 0, 0, [])
+            expiring = await balance_repository.expiring(connection, merchant_id, customer_id)
+        return Balance(
+            customer_id=customer_id,
+            available=max(0, row["available"]),
+            pending=row["pending"],
+            held=row["held"],
+            debt=max(0, -row["available"]),
+            lifetime_earned=row["lifetime_earned"],
+            lifetime_redeemed=row["lifetime_redeemed"],
+            expiring=expiring,
+        )
+
+    async def history(
+        self, merchant_id: str, customer_id: int, page_size: int, page_token: str
+    ) -> tuple[list[Any], str]:
+        """A page of transactions, newest first, and the token of the next page (empty at the end)."""
+        limit = page_limit(page_size)
+        async with self._database.request(merchant_id) as connection:
+            rows = await balance_repository.transactions(
+                connection, merchant_id, customer_id, page_start(page_token), limit + 1
+            )
+        return rows[:limit], str(rows[limit - 1]["transaction_id"]) if len(rows) > limit else ""
+
+    async def award(self, merchant_id: str, order_id: int) -> Any:
+        """What an order earned. Raises NotFound for an order that is unknown."""
+        async with self._database.request(merchant_id) as connection:
+            row = await balance_repository.award(connection, merchant_id, order_id)
+        if row is None:
+            raise NotFound(f"No order {order_id} is known.")
+        return row
+
+    async def adjust(self, merchant_id: str, customer_id: int, points: int, reason: str, key: str) -> Any:
+        """Grant (`points` > 0) or deduct points, once per `key`. Returns the transaction.
+
+        A grant becomes a lot with the program's expiry, available at once.
+        Raises PreconditionFailed for a deduction of more than is available, Conflict for a key used differently.
+        """
+        if not reason.strip():
+            raise InvalidInput("An adjustment needs a reason: it stands in the ledger and the audit log.")
+        if not key or len(key) > 200:
+            raise InvalidInput("An adjustment needs an idempotency key of 1 to 200 characters.")
+        if points == 0 or abs(points) > MAX_ADJUSTMENT:
+            raise InvalidInput(f"An adjustment moves between 1 and {MAX_ADJUSTMENT} points either way.")
+        context = current()
+        origin = Origin(source=f"adjustment:{key}", actor=context.actor, note=reason.strip()[:500])
+        async with self._database.request(merchant_id) as connection:
+            book = Book()
+            await book.lock_members(connection, [(merchant_id, customer_id)])
+            made = await balance_repository.transaction_of(connection, merchant_id, origin.source)
+            if made is not None:
+                if (made["customer_id"], made["points"]) != (customer_id, points):
+                    raise Conflict(f"The idempotency key {key!r} was used for another adjustment.")
+                return made
+            now = self._clock()
+            versioned = (await self._rules.load(connection, [merchant_id]))[merchant_id]
+            origin.settings_version = versioned.version
+            member = book.members[merchant_id, customer_id]
+            before = member.available
+            if points > 0:
+                _, expires_at = versioned.lot_times(now, approved=True)
+                transaction = ledger.accrue(member, points, origin, now=now, available_at=now, expires_at=expires_at)
+            elif -points > member.available:
+                raise PreconditionFailed(f"Only {max(0, member.available)} points are available.")
+            else:
+                await book.load_lots(connection, [(merchant_id, customer_id)])
+                transaction = ledger.deduct(member, -points, origin, now=now)
+            book.transactions.append(transaction)
+            await book.store(connection)
+            events = [
+                AuditLog(
+                    actor=context.actor,
+                    role=context.role,
+                    action="points.adjusted",
+                    subject=f"customer:{customer_id}",
+                    before={"available": str(before)},
+                    after={"available": str(member.available), "reason": origin.note},
+                    at=now,
+                ).event(merchant_id, str(customer_id))
+            ]
+            if points > 0:
+                earned = PointsEarned(
+                    customer_id=customer_id,
+                    points=points,
+                    reason="adjustment",
+                    transaction_id=transaction.transaction_id,
+                    available_at=now,
+                )
+                events.append(earned.event(merchant_id, str(customer_id)))
+            await self._outbox.append(connection, events)
+            return await balance_repository.transaction_of(connection, merchant_id, origin.source)
+
+    async def totals(self, merchant_id: str) -> Totals:
+        """Sums over all customers."""
+        async with self._database.request(merchant_id) as connection:
+            return await balance_repository.totals(connection, merchant_id)
+
+    async def verify(self, merchant_id: str) -> tuple[int, int, list[tuple[str, str, str]]]:
+        """Prove the ledger of a merchant: see `balance_repository.verify`."""
+        async with self._database.request(merchant_id, snapshot=True) as connection:
+            return await balance_repository.verify(connection, merchant_id)
+
+
+def page_limit(page_size: int) -> int:
+    """Rows of a page: as asked, at most `MAX_PAGE`, `DEFAULT_PAGE` if not asked. Raises InvalidInput below zero."""
+    if page_size < 0:
+        raise InvalidInput("page_size cannot be negative.")
+    return min(page_size or DEFAULT_PAGE, MAX_PAGE)
+
+
+def page_start(page_token: str) -> UUID | None:
+    """The id that a page begins after. Raises InvalidInput for a token that is not ours."""
+    try:
+        return UUID(page_token) if page_token else None
+    except ValueError as error:
+        raise InvalidInput("page_token is not one that this list gave out.") from error

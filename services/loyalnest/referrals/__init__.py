@@ -1,0 +1,1 @@
+"""Referral codes and their rewards (its events are fixed; the service follows)."""
