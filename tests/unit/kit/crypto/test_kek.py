@@ -73,6 +73,8 @@ def test_a_file_is_made_once_for_its_owner_only(tmp_path: Path) -> None:
     assert KeyEncryptionKeys.read(path).ids == keks.ids
     with pytest.raises(InvalidInput, match="there already"):
         KeyEncryptionKeys.create_file(path)
+    assert KeyEncryptionKeys.read(path).ids == keks.ids
+    assert [entry.name for entry in path.parent.iterdir()] == ["keks"]
 
 
 def test_a_rotation_reaches_a_process_that_holds_the_old_keys(tmp_path: Path) -> None:
