@@ -28,6 +28,7 @@ OUTAGES: tuple[type[Exception], ...] = (
     TimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a connection that ended in the middle of a statement
     asyncpg.TransactionRollbackError,  # deadlock, serialisation failure
     asyncpg.OperatorInterventionError,  # shutdown, crash recovery, cancelled by an administrator
     asyncpg.InsufficientResourcesError,  # disk full, out of memory, too many connections

@@ -53,7 +53,7 @@ class Runtime:
     """A process of LoyalNest. `start`, then `stop` once; `wait` returns if a part dies that should not.
 
     names: services to run here. listen_grpc: whether other processes may call them.
-    http_port, grpc_port: where it listens, once started.
+    http_port, grpc_port: where it listens, once started. bus: the event bus, once opened.
     """
 
     def __init__(
@@ -78,6 +78,7 @@ class Runtime:
         self._stack = AsyncExitStack()
         self._failed: asyncio.Future[None] | None = None
         self._ready = False
+        self.bus: EventBus
         self.http_port = 0
         self.grpc_port = 0
 
@@ -90,19 +91,36 @@ class Runtime:
             await self.stop()
             raise
 
-    async def _start(self) -> None:
-        settings, started = self.settings, time.perf_counter()
-        self._stack.callback(tracing.configure(",".join(each.name for each in self._services)))
+    async def open(self) -> None:
+        """Build the services without serving, consuming or running jobs: for commands that call them from inside."""
+        settings = self.settings
         self._stack.push_async_callback(self._pools.close)
         self._stack.push_async_callback(self._channels.close)
-        bus = await self._start_bus()
+        if not self._services:  # only the peers are called
+            return
+        self.bus = self._make_bus()
+        self._stack.push_async_callback(self.bus.stop)
+        await self.bus.start()
         redis = self._open_redis()
         keys = KeyRing(self._key_source(), KeyEncryptionKeys.from_settings(settings))
         for service in self._services:
-            await self._build(service, bus, redis, keys)
+            await self._build(service, self.bus, redis, keys)
+
+    def channel(self, service: str) -> Any:
+        """The gRPC channel to a service, here or at its peer address."""
+        return self._channels.channel(service)
+
+    async def _start(self) -> None:
+        started = time.perf_counter()
+        self._stack.callback(tracing.configure(",".join(each.name for each in self._services)))
+        await self.open()
+        await self._ensure_topics()
         await self._provision()
-        await self._start_servers(bus)
-        await self._start_loops(bus)
+        for running in self._running.values():
+            if running.parts.start is not None:
+                await running.parts.start()
+        await self._start_servers()
+        self._start_loops()
         self._ready = True
         log.info(
             "runtime.started",
@@ -122,35 +140,40 @@ class Runtime:
         assert self._failed is not None
         await self._failed
 
-    def provisioned(self, name: str) -> Parts:
-        """The live parts of a service that runs here (for the embedded packing and tests)."""
-        return self._running[name].parts
+    async def settled(self) -> bool:
+        """Whether nothing waits in the outboxes and topics of the services that run here."""
+        for running in self._running.values():
+            for topic in running.service.consumes:
+                if (await self.bus.lag(running.service.name, topic)).events:
+                    return False
+            if running.service.migrations:
+                async with running.database.worker() as connection:
+                    if await connection.fetchval(f"SELECT EXISTS (SELECT FROM {running.service.name}.outbox)"):
+                        return False
+        return True
 
-    async def _start_bus(self) -> EventBus:
+    def _make_bus(self) -> EventBus:
         settings = self.settings
-        bus: EventBus
         if settings.bus == "kafka":
             if not settings.kafka_brokers:
                 raise InvalidInput("LOYALNEST_BUS is kafka, so LOYALNEST_KAFKA_BROKERS must name the brokers.")
-            bus = KafkaBus(
+            return KafkaBus(
                 settings.kafka_brokers,
                 settings.topic_prefix,
                 partitions=settings.topic_partitions,
                 retention_hours=settings.topic_retention_hours,
             )
-        else:
-            bus = PostgresBus(
-                settings.placement().database_for("bus"),
-                partitions=settings.topic_partitions,
-                retention_hours=settings.topic_retention_hours,
-            )
-        self._stack.push_async_callback(bus.stop)
-        await bus.start()
+        return PostgresBus(
+            settings.placement().database_for("bus"),
+            partitions=settings.topic_partitions,
+            retention_hours=settings.topic_retention_hours,
+        )
+
+    async def _ensure_topics(self) -> None:
         topics = {payload.topic for each in self._all.values() for payload in each.produces}
         topics |= {topic for each in self._services for topic in each.consumes}
         topics |= {dead_letter_topic(each.name) for each in self._services}
-        await bus.ensure_topics(sorted(topics - {""}))
-        return bus
+        await self.bus.ensure_topics(sorted(topics))
 
     def _open_redis(self) -> "Redis":
         url = self.settings.placement().redis_url
@@ -161,7 +184,7 @@ class Runtime:
         return redis
 
     def _key_source(self) -> Source:
-        """Where keys come from: the service that declares it, wherever that runs; its channel is opened at first use."""
+        """Where keys come from: the service that declares it, wherever it runs; its channel opens at first use."""
         owner = next((each for each in self._all.values() if each.key_source is not None), None)
         if owner is None or owner.key_source is None:
             raise InvalidInput("No service declares a key_source, so there is nowhere to get the merchants' keys.")
@@ -197,8 +220,6 @@ class Runtime:
             self._tables[service.name] = table
         if running.parts.stop is not None:
             self._stack.push_async_callback(running.parts.stop)
-        if running.parts.start is not None:
-            await running.parts.start()
 
     async def _provision(self) -> None:
         for program in self._programs:
@@ -206,7 +227,7 @@ class Runtime:
                 if running.parts.provision is not None:
                     await running.parts.provision(program)
 
-    async def _start_servers(self, bus: EventBus) -> None:
+    async def _start_servers(self) -> None:
         settings = self.settings
         if self._listen_grpc:
             rpc = RpcServer(settings.host, settings.grpc_port)
@@ -230,20 +251,20 @@ class Runtime:
         health.install(app, self._not_ready)
         return app
 
-    async def _start_loops(self, bus: EventBus) -> None:
+    def _start_loops(self) -> None:
         for running in self._running.values():
             name, parts = running.service.name, running.parts
             if running.service.migrations:
-                relay = Relay(running.database, running.outbox, bus)
+                relay = Relay(running.database, running.outbox, self.bus)
                 self._supervise(f"relay {name}", relay.run(), relay.stop)
             for consumer in parts.consumers:
                 for member in range(consumer.workers):
-                    loop = ConsumerLoop(name, consumer, bus, member)
+                    loop = ConsumerLoop(name, consumer, self.bus, member)
                     self._supervise(f"consumer {name} {consumer.topic}", loop.run(), loop.stop)
             for job in parts.jobs:
                 scheduled = JobLoop(name, job, running.database)
                 self._supervise(f"job {name} {job.name}", scheduled.run(), scheduled.stop)
-        observer = Observer(bus, {name: (each.service, each.database) for name, each in self._running.items()})
+        observer = Observer(self.bus, {name: (each.service, each.database) for name, each in self._running.items()})
         self._supervise("observer", observer.run(), observer.stop)
 
     def _supervise(self, what: str, work: Coroutine[Any, Any, None], stop: Callable[[], None]) -> None:

@@ -1,0 +1,125 @@
+"""Commands of an administrator: tokens, proofs, refreshes, keys."""
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from loyalnest.auth import auth_pb2
+from loyalnest.auth.auth_pb2_grpc import AuthServiceStub
+from loyalnest.cli.console import DataDir, err, out, run, services_at
+from loyalnest.kit.context import as_merchant
+from loyalnest.kit.crypto.kek import KeyEncryptionKeys
+from loyalnest.kit.runtime import Runtime
+from loyalnest.points import points_pb2
+from loyalnest.points.points_pb2_grpc import PointsServiceStub
+from loyalnest.rfm import rfm_pb2
+from loyalnest.rfm.rfm_pb2_grpc import RfmServiceStub
+
+Merchant = Annotated[str, typer.Argument(metavar="MERCHANT", help="The program's name, such as acme.")]
+
+
+def token(
+    merchant: Merchant,
+    data: DataDir = None,
+    role: Annotated[str, typer.Option(help="owner, staff or support.")] = "owner",
+    hours: Annotated[int, typer.Option(min=1, max=720, help="How long it is valid.")] = 12,
+) -> None:
+    """Print a bearer token for an admin of a merchant.
+
+    Use it as: curl -H "Authorization: Bearer $(loyalnest token acme)" …
+    """
+
+    async def work() -> str:
+        async with services_at(data) as services:
+            return await make_token(services, merchant, role, hours)
+
+    typer.echo(run(work))
+
+
+async def make_token(services: Runtime, merchant: str, role: str = "owner", hours: int = 12) -> str:
+    """A new session's bearer token."""
+    auth = AuthServiceStub(services.channel("auth"))
+    with as_merchant(merchant):
+        request = auth_pb2.CreateSessionRequest(admin="cli", role=role, lifetime_seconds=hours * 3600)
+        return (await auth.CreateSession(request)).token
+
+
+async def merchants_of(services: Runtime, merchant: str | None) -> list[str]:
+    """The merchant, or all there are."""
+    if merchant:
+        return [merchant]
+    auth = AuthServiceStub(services.channel("auth"))
+    names: list[str] = []
+    page = auth_pb2.ListMerchantsRequest(page_size=200)
+    while True:
+        found = await auth.ListMerchants(page)
+        names.extend(each.merchant_id for each in found.merchants)
+        if not found.next_page_token:
+            return names
+        page = auth_pb2.ListMerchantsRequest(page_size=200, page_token=found.next_page_token)
+
+
+def verify(
+    merchant: Annotated[str | None, typer.Argument(metavar="[MERCHANT]", help="One merchant; all without it.")] = None,
+    data: DataDir = None,
+) -> None:
+    """Prove the ledger: every posting sums to zero, and balances, lots and awards equal their entries.
+
+    Leaves with exit code 1 and names what is wrong if it is not.
+    """
+
+    async def work() -> int:
+        wrong = 0
+        async with services_at(data) as services:
+            points = PointsServiceStub(services.channel("points"))
+            for name in await merchants_of(services, merchant):
+                with as_merchant(name):
+                    report = await points.VerifyLedger(points_pb2.VerifyLedgerRequest(), timeout=600)
+                counted = f"{report.transactions} transactions of {report.members} members"
+                if not report.problems:
+                    out.print(f"{name}: {counted}, all proven")
+                for problem in report.problems:
+                    err.print(f"{name}: {problem.check}: {problem.subject}: {problem.detail}", markup=False)
+                wrong += len(report.problems)
+        return wrong
+
+    if wrong := run(work):
+        err.print(f"{wrong} problems: see docs/runbooks/ledger-mismatch.md")
+        raise typer.Exit(1)
+
+
+def rfm_refresh(merchant: Merchant, data: DataDir = None) -> None:
+    """Score all customers of a merchant anew, as every night."""
+
+    async def work() -> rfm_pb2.RefreshSegmentsResponse:
+        async with services_at(data) as services:
+            with as_merchant(merchant):
+                rfm = RfmServiceStub(services.channel("rfm"))
+                return await rfm.RefreshSegments(rfm_pb2.RefreshSegmentsRequest(), timeout=600)
+
+    done = run(work)
+    out.print(f"{done.customers} customers scored, {done.changed} changed, in {done.seconds:.2f} s")
+
+
+def keys_rotate(data: DataDir = None) -> None:
+    """Make a new key-encryption key (of a data folder), new data keys for every merchant, and wrap all under the newest.
+
+    Running processes take the new keys within a minute; what was sealed before stays readable, and core seals its
+    customers' data anew in the background. In a cluster, put the new key first in the Secret before this command.
+    """
+
+    async def work() -> auth_pb2.RotateKeysResponse:
+        async with services_at(data) as services:
+            keys_file = services.settings.encryption_keys_file
+            if keys_file is not None:
+                KeyEncryptionKeys.read(keys_file).add_key()
+            auth = AuthServiceStub(services.channel("auth"))
+            return await auth.RotateKeys(auth_pb2.RotateKeysRequest(), timeout=600)
+
+    done = run(work)
+    table = Table(box=None, show_header=False)
+    table.add_row("merchants", str(done.merchants))
+    table.add_row("keys wrapped anew", str(done.rewrapped))
+    table.add_row("new data keys", str(done.new_data_keys))
+    out.print(table)

@@ -1,0 +1,92 @@
+"""What commands share: output, running async code, and the way to the services from outside their processes."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import typer
+from rich.console import Console
+
+from loyalnest.kit import logs
+from loyalnest.kit.discovery import discover
+from loyalnest.kit.embedded.stores import EmbeddedStores
+from loyalnest.kit.errors import InvalidInput, LoyalNestError
+from loyalnest.kit.runtime import Runtime
+from loyalnest.kit.settings import Settings
+
+T = TypeVar("T")
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+DEFAULT_DATA = Path("data")
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        metavar="DIR",
+        help="Data folder of the embedded packing. Without it: ./data if it is there, else the addresses in LOYALNEST_…",
+    ),
+]
+
+
+def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run a command's coroutine on uvloop. A failure with words becomes one line and exit code 1."""
+    import uvloop
+
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(work())
+    except LoyalNestError as error:
+        fail(error.detail)
+    except KeyboardInterrupt:
+        err.print("Interrupted.")
+        raise typer.Exit(130) from None
+
+
+def fail(detail: str) -> NoReturn:
+    """Say what is wrong and leave with exit code 1."""
+    err.print("Error:", style="bold red", end=" ")
+    err.print(detail, markup=False)
+    raise typer.Exit(1)
+
+
+@asynccontextmanager
+async def services_at(data: Path | None) -> AsyncIterator[Runtime]:
+    """The services with a gRPC side, to be called as `system`, on a data folder or at the configured addresses.
+
+    A data folder that no process runs on is started for the time of the command.
+    """
+    folder = data or (DEFAULT_DATA if (DEFAULT_DATA / "postgres").exists() else None)
+    if folder is None:
+        settings = Settings()
+        logs.configure(settings.model_copy(update={"log_level": "ERROR", "log_format": "console"}))
+        local = [name for name, service in discover().items() if service.rpc and name not in settings.peers]
+        async with _opened(settings, local if settings.database_url.get_secret_value() else []) as runtime:
+            yield runtime
+        return
+    if not (folder / "postgres").exists():
+        raise InvalidInput(f"{folder} is no data folder of LoyalNest: start one with loyalnest up --data {folder}.")
+    stores = EmbeddedStores(folder)
+    owned = await asyncio.to_thread(stores.own)
+    await asyncio.to_thread(stores.start if owned else stores.attach)
+    try:
+        settings = stores.settings(log_level="ERROR", log_format="console")
+        logs.configure(settings)
+        async with _opened(settings, [name for name, service in discover().items() if service.rpc]) as runtime:
+            yield runtime
+    finally:
+        await asyncio.to_thread(stores.stop)
+
+
+@asynccontextmanager
+async def _opened(settings: Settings, names: list[str]) -> AsyncIterator[Runtime]:
+    runtime = Runtime(settings, names)
+    try:
+        await runtime.open()
+        yield runtime
+    finally:
+        await runtime.stop()

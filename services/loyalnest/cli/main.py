@@ -1,0 +1,53 @@
+"""The `loyalnest` command: one subcommand a task, each with help a person can use."""
+
+import typer
+
+from loyalnest import __version__
+from loyalnest.cli import admin, deadletters, inspect, replay, serve, up
+from loyalnest.cli.console import out
+
+app = typer.Typer(
+    name="loyalnest",
+    help="LoyalNest, a loyalty platform for Shopify merchants. Start with: loyalnest up",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        out.print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    pass
+
+
+app.command("up")(up.up)
+app.command("serve")(serve.serve)
+app.command("migrate")(serve.migrate)
+app.command("services")(inspect.services)
+app.command("token")(admin.token)
+app.command("replay")(replay.replay)
+app.command("verify")(admin.verify)
+rfm = typer.Typer(help="RFM scores and segments.", no_args_is_help=True)
+rfm.command("refresh")(admin.rfm_refresh)
+app.add_typer(rfm, name="rfm")
+keys = typer.Typer(help="Encryption keys.", no_args_is_help=True)
+keys.command("rotate")(admin.keys_rotate)
+app.add_typer(keys, name="keys")
+letters = typer.Typer(help="Events that a service gave up on.", no_args_is_help=True)
+letters.command("list")(deadletters.list_letters)
+letters.command("replay")(deadletters.replay_letters)
+app.add_typer(letters, name="deadletters")
+
+
+def main() -> None:
+    """Entry point."""
+    app()

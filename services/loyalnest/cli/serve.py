@@ -1,0 +1,96 @@
+"""`loyalnest serve` and `loyalnest migrate`: what a container runs, configured by its environment."""
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from loyalnest.cli.console import out, run
+from loyalnest.kit import logs, runtime
+from loyalnest.kit.discovery import discover
+from loyalnest.kit.errors import InvalidInput
+from loyalnest.kit.program import Program, load_programs
+from loyalnest.kit.settings import Settings
+
+Names = Annotated[
+    str, typer.Option("--services", metavar="A,B", help="Services, separated by commas; `all` for every one.")
+]
+
+
+def _variables() -> str:
+    lines = ["Configuration is read from the environment:", ""]
+    for name, field in Settings.model_fields.items():
+        lines.append(f"  LOYALNEST_{name.upper()}: {field.description or ''}")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def serve(services: Names = "all") -> None:
+    """Run services in this process until SIGTERM or Ctrl-C, then drain and stop.
+
+    Databases must be migrated before (loyalnest migrate).
+    """
+    names = chosen(services)
+    settings = Settings()
+    logs.configure(settings)
+    run(lambda: _serve(settings, names, programs_of(settings.programs)))
+
+
+serve.__doc__ = f"{serve.__doc__}\n\n\b\n{_variables()}"
+
+
+def migrate(services: Names = "all") -> None:
+    """Bring the databases of services to their newest schema. Safe to run again, and beside running processes."""
+    names = chosen(services)
+    settings = Settings()
+    logs.configure(settings)
+    for name, revision in run(lambda: runtime.migrate(settings, names)).items():
+        out.print(f"{name}: {revision}")
+
+
+def chosen(names: str) -> list[str]:
+    """The services that `--services` means."""
+    return list(discover()) if names == "all" else [name.strip() for name in names.split(",") if name.strip()]
+
+
+def programs_of(paths: list[Path]) -> list[Program]:
+    """The programs of `paths`; none for no paths."""
+    return load_programs(paths) if paths else []
+
+
+async def _serve(settings: Settings, names: list[str], programs: list[Program]) -> None:
+    if not names:
+        raise InvalidInput("No services named: give --services points,rfm or --services all.")
+    process = runtime.Runtime(settings, names, programs)
+    stopping = stop_on_signals()
+    await process.start()
+    try:
+        await until(process, stopping)
+    finally:
+        await process.stop()
+
+
+def stop_on_signals() -> asyncio.Event:
+    """An event that SIGTERM or SIGINT sets; a second one ends the process at once."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def stop(number: int) -> None:
+        loop.remove_signal_handler(number)
+        stopping.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop, number)
+    return stopping
+
+
+async def until(process: runtime.Runtime, stopping: asyncio.Event) -> None:
+    """Return when `stopping` is set; raise if a part of the process fails before."""
+    waits = [asyncio.create_task(stopping.wait()), asyncio.create_task(process.wait())]
+    done, pending = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
+    for task in done:
+        task.result()

@@ -1,0 +1,233 @@
+"""The event bus in Kafka: a topic of ours is the Kafka topic of the same name behind a prefix."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import structlog
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # type: ignore[attr-defined]
+
+from loyalnest.kit.bus.base import TopicLag
+from loyalnest.kit.bus.kafka_messages import event_of
+from loyalnest.kit.bus.kafka_producer import KafkaProducer
+from loyalnest.kit.bus.kafka_reader import FOREIGN, KafkaSubscription, consumer_settings
+from loyalnest.kit.errors import Unavailable
+from loyalnest.kit.events import Event
+
+log = structlog.get_logger(__name__)
+
+ASK_SECONDS = 10.0
+"""How long a question to the brokers may take."""
+COPIES = 3
+
+_PASSING = frozenset(
+    {
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.NOT_COORDINATOR,
+    }
+)
+"""Refusals while brokers elect, or hear of a new topic."""
+
+
+class KafkaBus:
+    """EventBus on the cluster at `brokers` (host:port, separated by commas).
+
+    prefix: put before every topic and group.
+    partitions, retention_hours: of topics that this process makes; they are kept three times where brokers suffice.
+    client_id: our name in the brokers' logs and quotas.
+    delivery_timeout: seconds after which an event that was not confirmed has failed.
+    """
+
+    def __init__(
+        self,
+        brokers: str,
+        prefix: str,
+        *,
+        partitions: int = 4,
+        retention_hours: int = 168,
+        client_id: str = "loyalnest",
+        delivery_timeout: float = 10.0,
+    ) -> None:
+        self._brokers, self._prefix, self._client_id = brokers, prefix, client_id
+        self._partitions, self._retention_hours = partitions, retention_hours
+        self._producer = KafkaProducer(brokers, prefix, client_id, delivery_timeout)
+        self._admin: AdminClient | None = None
+        self._subscriptions: list[KafkaSubscription] = []
+
+    async def start(self) -> None:
+        """See EventBus."""
+        if self._admin is not None:
+            return
+        settings = consumer_settings(self._brokers, self._client_id, "")
+        admin = AdminClient({name: settings[name] for name in ("bootstrap.servers", "client.id", "logger")})
+        try:
+            await asyncio.to_thread(admin.list_topics, timeout=ASK_SECONDS)
+        except KafkaException as error:
+            raise Unavailable(f"Kafka at {self._brokers} cannot be reached: {error}") from error
+        self._producer.start()
+        self._admin = admin
+
+    async def stop(self) -> None:
+        """See EventBus. Also closes the subscriptions."""
+        await self._producer.stop()
+        self._admin = None
+        subscriptions, self._subscriptions = self._subscriptions, []
+        await asyncio.gather(*(subscription.close() for subscription in subscriptions))
+
+    async def ensure_topics(self, topics: Sequence[str]) -> None:
+        """See EventBus. Raises Unavailable."""
+        admin = self._started()
+        try:
+            cluster = await asyncio.to_thread(admin.list_topics, timeout=ASK_SECONDS)
+        except KafkaException as error:
+            raise Unavailable(f"Kafka cannot be asked: {error}") from error
+        copies = min(COPIES, len(cluster.brokers))
+        config = {
+            "retention.ms": str(self._retention_hours * 3_600_000),
+            "min.insync.replicas": "2" if copies > 2 else "1",
+        }
+        missing = [
+            NewTopic(self._prefix + topic, self._partitions, copies, config=config)
+            for topic in sorted(set(topics))
+            if self._prefix + topic not in cluster.topics
+        ]
+        if missing:
+            await self._ask(lambda: admin.create_topics(missing).values(), KafkaError.TOPIC_ALREADY_EXISTS)
+
+    async def publish(self, events: Sequence[Event]) -> None:
+        """See EventBus. Raises TooLarge for an event beyond what Kafka takes."""
+        await self._producer.publish(events)
+
+    def subscribe(self, group: str, topic: str, *, member: int = 0, members: int = 1) -> KafkaSubscription:
+        """See EventBus. Kafka counts the members of all processes itself, so `member` and `members` are not used."""
+        name = f"{self._prefix}{group}.{topic}"
+        settings = consumer_settings(self._brokers, self._client_id, name)
+        subscription = KafkaSubscription(settings, topic, self._prefix + topic)
+        self._subscriptions.append(subscription)
+        return subscription
+
+    async def read_all(self, topic: str) -> AsyncIterator[Event]:
+        """See EventBus. Raises Unavailable."""
+        ends = {place: end for place, (start, end) in (await self._ends(topic)).items() if end > start}
+        if not ends:
+            return
+        settings = consumer_settings(self._brokers, self._client_id, f"{self._prefix}read-all.{uuid.uuid4()}")
+        loop = asyncio.get_running_loop()
+        with ThreadPoolExecutor(1, thread_name_prefix="kafka-read-all") as thread:
+            consumer = Consumer(settings | {"enable.partition.eof": True})
+            try:
+                places = [TopicPartition(self._prefix + topic, p, OFFSET_BEGINNING) for p in ends]
+                await loop.run_in_executor(thread, consumer.assign, places)
+                while ends:
+                    for event in await loop.run_in_executor(thread, _read, consumer, topic, ends):
+                        yield event
+            except KafkaException as error:
+                raise Unavailable(f"Kafka cannot be read: {error}") from error
+            finally:
+                await loop.run_in_executor(thread, consumer.close)
+
+    async def lag(self, group: str, topic: str) -> TopicLag:
+        """See EventBus. Raises Unavailable."""
+        ends = await self._ends(topic)
+        if not ends:
+            return TopicLag(group, topic, 0)
+        name = f"{self._prefix}{group}.{topic}"
+        places = [TopicPartition(self._prefix + topic, p) for p in ends]
+        admin = self._started()
+        answers = await self._ask(
+            lambda: admin.list_consumer_group_offsets(
+                [ConsumerGroupTopicPartitions(name, places)], request_timeout=ASK_SECONDS
+            ).values(),
+            KafkaError.GROUP_ID_NOT_FOUND,
+        )
+        committed = {
+            place.partition: place.offset
+            for answer in answers
+            for place in answer.topic_partitions
+            if place.offset >= 0
+        }
+        behind = sum(max(0, end - max(start, committed.get(p, 0))) for p, (start, end) in ends.items())
+        return TopicLag(group, topic, behind)
+
+    async def _ends(self, topic: str) -> dict[int, tuple[int, int]]:
+        """Per partition of `topic`, the first offset kept and the one after the last. Empty for an unknown topic."""
+        admin = self._started()
+        name = self._prefix + topic
+        try:
+            cluster = await asyncio.to_thread(admin.list_topics, timeout=ASK_SECONDS)
+        except KafkaException as error:
+            raise Unavailable(f"Kafka cannot be asked: {error}") from error
+        partitions = sorted(cluster.topics[name].partitions) if name in cluster.topics else []
+        if not partitions:
+            return {}
+        first, last = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        starts = await self._ask(lambda: _offsets(admin, name, partitions, first))
+        ends = await self._ask(lambda: _offsets(admin, name, partitions, last))
+        return {p: (start.offset, end.offset) for p, start, end in zip(partitions, starts, ends, strict=True)}
+
+    @staticmethod
+    async def _ask(question: "Callable[[], Iterable[Future[Any]]]", *accepted: int) -> list[Any]:
+        """What the brokers answer, without the refusals whose codes are `accepted`. Asks again while they elect."""
+        deadline = asyncio.get_running_loop().time() + ASK_SECONDS
+        while True:
+            answers = await asyncio.gather(*map(asyncio.wrap_future, question()), return_exceptions=True)
+            kept = [answer for answer in answers if not isinstance(answer, BaseException)]
+            refusals = [answer.args[0] for answer in answers if isinstance(answer, KafkaException)]
+            faults = [refusal for refusal in refusals if refusal.code() not in accepted]
+            if len(kept) + len(refusals) < len(answers):
+                raise next(a for a in answers if isinstance(a, BaseException) and not isinstance(a, KafkaException))
+            if not faults:
+                return kept
+            if faults[0].code() not in _PASSING or asyncio.get_running_loop().time() > deadline:
+                raise Unavailable(f"Kafka refuses: {faults[0].str()}")
+            await asyncio.sleep(0.1)
+
+    def _started(self) -> AdminClient:
+        if self._admin is None:
+            raise Unavailable("The event bus is stopped.")
+        return self._admin
+
+
+def _offsets(admin: AdminClient, name: str, partitions: Sequence[int], spec: OffsetSpec) -> "Iterable[Future[Any]]":
+    places = {TopicPartition(name, p): spec for p in partitions}
+    answers: dict[TopicPartition, Future[Any]] = admin.list_offsets(places, request_timeout=ASK_SECONDS)
+    return [answers[place] for place in places]
+
+
+def _read(consumer: Consumer, topic: str, ends: dict[int, int]) -> list[Event]:
+    """The next events; takes the partitions that are read to their ends out of `ends`. Runs in a thread."""
+    events: list[Event] = []
+    for message in consumer.consume(1000, 0.2):
+        partition = message.partition()
+        fault = message.error()
+        if fault is not None:
+            if fault.code() == KafkaError._PARTITION_EOF and partition is not None:  # noqa: SLF001
+                ends.pop(partition, None)
+            else:
+                raise KafkaException(fault)
+            continue
+        offset = message.offset()
+        if partition not in ends or offset is None or offset >= ends[partition]:
+            continue
+        try:
+            events.append(event_of(topic, message))
+        except ValueError as error:
+            FOREIGN.labels(topic).inc()
+            log.warning("kafka.foreign_message", topic=topic, partition=partition, offset=offset, error=str(error))
+        if offset == ends[partition] - 1:
+            del ends[partition]
+    return events
