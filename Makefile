@@ -39,3 +39,34 @@ check: $(READY) ## Lint and type-check
 .PHONY: format
 format: $(READY) ## Format the code
 	@$(BIN)/ruff check --fix-only -q . ; $(BIN)/ruff format .
+
+DATA ?= data
+PORT ?= 8080
+
+.PHONY: run
+run: $(READY) ## Run LoyalNest with the demo shops and their purchases (DATA=data PORT=8080)
+	@exec $(BIN)/loyalnest up --data $(DATA) --port $(PORT)
+
+.PHONY: unit
+unit: $(READY) ## Unit tests: no servers, under a minute
+	@$(BIN)/pytest -q -n 2 tests/unit tests/architecture
+
+.PHONY: integration
+integration: $(READY) ## Integration tests: real PostgreSQL, Redis and Kafka, started and stopped by the tests
+	@$(BIN)/pytest -q -n 2 --dist loadfile tests/integration
+
+.PHONY: e2e
+e2e: $(READY) ## End to end: the whole product as real processes, in both packings
+	@$(BIN)/pytest -q -n 2 --dist loadgroup tests/e2e
+
+.PHONY: test
+test: $(READY) ## All tests, with coverage. Needs Java 17 and Maven for Kafka, nothing else
+	@echo "Runs unit, integration and end-to-end tests. They start PostgreSQL, Redis and Kafka of their own in temporary"
+	@echo "folders on free ports, because what is promised (durability, isolation, order) is theirs to keep, and stop them."
+	@rm -f .coverage .coverage.*
+	@$(BIN)/pytest -n 2 --dist loadgroup --cov --cov-report= tests
+	@$(BIN)/coverage report --fail-under=80
+
+.PHONY: bench
+bench: $(READY) ## Measure what this machine holds (RATE=300 SECONDS=30 BODY=0 BACKLOG=100000 MERCHANTS=100)
+	@PYTHONPATH=tests $(BIN)/python -m load.bench

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from e2e.platform import EmbeddedPlatform, Platform, SeparatePlatform
 from fixtures.kafka import KafkaBroker
 from loyalnest.kit.discovery import discover

@@ -12,11 +12,13 @@ import subprocess
 import sys
 import time
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+
 from shopify.bodies import encode
 
 T = TypeVar("T")
@@ -57,6 +59,12 @@ class Process:
                 start_new_session=True,
             )
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._process is not None
+        return self._process.pid
+
     def kill(self) -> None:
         """SIGKILL, as a machine that goes away."""
         assert self._process is not None
@@ -85,7 +93,7 @@ class Process:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-40:]) if self.log.exists() else ""
 
 
-class Platform:
+class Platform(ABC):
     """What the suite may ask of a packing."""
 
     packing = ""
@@ -96,13 +104,17 @@ class Platform:
         self._tokens: dict[tuple[str, str], str] = {}
         self._client = httpx.Client(timeout=20.0)
 
+    @abstractmethod
+    def start(self) -> None:
+        """Start everything and wait until it serves."""
+
+    @abstractmethod
     def url(self, merchant: str) -> str:
         """The gateway that serves a merchant."""
-        raise NotImplementedError
 
+    @abstractmethod
     def command(self, merchant: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a `loyalnest` command beside the packing's processes."""
-        raise NotImplementedError
 
     def stop(self) -> None:
         """Drain and stop everything; each process must leave with code 0."""
@@ -192,9 +204,13 @@ class EmbeddedPlatform(Platform):
         self.processes["up"] = Process("up", arguments, {"PYTHONUNBUFFERED": "1"}, folder)
 
     def start(self) -> None:
-        """Start and wait until it serves."""
         self.processes["up"].start()
         self.wait_until_ready("acme")
+
+    @property
+    def pid(self) -> int:
+        """The one process's id."""
+        return self.processes["up"].pid
 
     def url(self, merchant: str) -> str:
         return f"http://127.0.0.1:{self._port}"

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import jwt
 import pytest
+
 from e2e.platform import Platform, eventually
 from shopify.bodies import customer, encode, line, order
 

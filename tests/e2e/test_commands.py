@@ -2,8 +2,10 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
 from e2e.platform import Platform
 
 COMMANDS = [
@@ -45,23 +47,20 @@ def test_services_lists_needs_topics_and_methods() -> None:
     assert names.index("auth") < names.index("points") < len(names)
 
 
-def test_a_wrong_program_is_refused_before_anything_starts(tmp_path: object) -> None:
-    from pathlib import Path
-
-    folder = Path(str(tmp_path))
-    wrong = folder / "wrong.yaml"
+def test_a_wrong_program_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.yaml"
     wrong.write_text(
         "apiVersion: loyalnest.io/v1alpha1\nkind: LoyaltyProgram\nmetadata: {name: x}\nspec: {currency: 7}\n"
     )
-    done = loyalnest("up", "--data", str(folder / "data"), "--programs", str(wrong))
+    done = loyalnest("up", "--data", str(tmp_path / "data"), "--programs", str(wrong))
     assert done.returncode == 1
     assert "wrong.yaml" in done.stderr
     assert "spec.shop" in done.stderr
     assert "Traceback" not in done.stderr
-    assert not (folder / "data").exists()
+    assert not (tmp_path / "data").exists()
 
 
-def test_failures_are_one_clear_line(tmp_path: object) -> None:
+def test_failures_are_one_clear_line(tmp_path: Path) -> None:
     for arguments in (
         ["token", "acme", "--data", f"{tmp_path}/nothing"],
         ["serve", "--services", "no-such"],

@@ -5,10 +5,12 @@ import subprocess
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+
 from e2e.conftest import embedded, separate
 from e2e.platform import Platform, eventually
 
@@ -18,14 +20,16 @@ FIRST_CUSTOMER = 7_000_000_000_000
 
 
 @pytest.fixture(params=["embedded", "separate"])
-def own_platform(request: pytest.FixtureRequest, server_folder: Path) -> "Platform":
+def own_platform(request: pytest.FixtureRequest, server_folder: Path) -> Iterator[Platform]:
     """A packing of this test's own, for it is going to suffer."""
     folder = server_folder / f"killed-{request.param}"
     folder.mkdir()
     chosen: Platform = embedded(folder) if request.param == "embedded" else separate(request, folder)
-    chosen.start()
-    request.addfinalizer(chosen.stop)
-    return chosen
+    try:
+        chosen.start()
+        yield chosen
+    finally:
+        chosen.stop()
 
 
 def expected_points() -> dict[int, int]:

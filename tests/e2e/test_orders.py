@@ -3,6 +3,7 @@
 from decimal import Decimal
 
 import pytest
+
 from e2e.platform import Platform, eventually
 from shopify.bodies import customer, line, new_id, order, refund
 
