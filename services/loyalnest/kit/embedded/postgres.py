@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import structlog
 
-from loyalnest.kit.embedded.sockets import accepts, log_tail, socket_folder
+from loyalnest.kit.embedded.sockets import accepts, leave_folder, log_tail, socket_folder
 from loyalnest.kit.errors import InvalidInput, Unavailable
 
 log = structlog.get_logger(__name__)
@@ -61,11 +61,13 @@ class EmbeddedPostgres:
 
     def stop(self) -> None:
         """Disconnect every client, write a checkpoint and end the server. Safe to call when it does not run."""
-        if self._running_sockets() is None:
+        sockets = self._running_sockets()
+        if sockets is None:
             return
         result = self._pg_ctl("stop", "-m", "fast", "-w", "-t", str(STOP_SECONDS))
         if result.returncode != 0 and self._running_sockets() is not None:
             raise Unavailable(f"PostgreSQL on {self._data} does not stop: {result.stdout}\n{log_tail(self._log)}")
+        leave_folder(sockets, self._data)
 
     def url(self, database: str) -> str:
         """The address of `database` for asyncpg and libpq. Only valid after `start`."""

@@ -14,7 +14,7 @@ import structlog
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from loyalnest.kit.embedded.sockets import log_tail, socket_folder
+from loyalnest.kit.embedded.sockets import leave_folder, log_tail, socket_folder
 from loyalnest.kit.errors import Unavailable
 
 log = structlog.get_logger(__name__)
@@ -76,6 +76,8 @@ class EmbeddedRedis:
         if self._process is not None:
             self._process.wait(STOP_SECONDS)
             self._process = None
+        self._socket.unlink(missing_ok=True)
+        leave_folder(self._socket.parent, self._data)
 
     def _launch(self) -> None:
         options = {

@@ -5,6 +5,7 @@ import os
 import socket
 import stat
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from loyalnest.kit.errors import Unavailable
@@ -31,6 +32,13 @@ def socket_folder(data_dir: Path, socket_name: str, owner: int) -> Path:
         os.chown(folder, owner, -1)
     folder.chmod(0o700)
     return folder
+
+
+def leave_folder(folder: Path, data_dir: Path) -> None:
+    """Remove what `socket_folder` made, after the server has stopped."""
+    if folder != data_dir:
+        with suppress(OSError):  # gone already, or not empty
+            folder.rmdir()
 
 
 def accepts(path: Path) -> bool:
