@@ -8,10 +8,25 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import ClassVar
+from uuid import UUID
 
 import msgspec
+from uuid_utils.compat import uuid5
 
 from loyalnest.kit.events import Payload
+
+SEALED_PURPOSE = "webhook.personal"
+"""What `WebhookReceived.sealed` is sealed for: the purpose to open it with."""
+
+BODY_PURPOSE = "webhook.body"
+"""The purpose to open it with where it holds the raw body: for topics without facts."""
+
+_DELIVERIES = UUID("7c0c7a4e-2f0c-5d0e-9c56-3d1f4c0f6b1a")
+
+
+def delivery_event_id(merchant_id: str, delivery_id: str) -> UUID:
+    """The id of a delivery's event: the same for each repetition of it, in every process."""
+    return uuid5(_DELIVERIES, f"{merchant_id}:{delivery_id}")
 
 
 class Topic(StrEnum):

@@ -103,7 +103,7 @@ def rfm_refresh(merchant: Merchant, data: DataDir = None) -> None:
 
 
 def keys_rotate(data: DataDir = None) -> None:
-    """Make a new key-encryption key (of a data folder), new data keys for every merchant, and wrap all under the newest.
+    """Make a new key-encryption key (of a data folder) and new data keys, and wrap all under the newest.
 
     Running processes take the new keys within a minute; what was sealed before stays readable, and core seals its
     customers' data anew in the background. In a cluster, put the new key first in the Secret before this command.

@@ -13,7 +13,7 @@ from loyalnest.kit import logs
 from loyalnest.kit.discovery import discover
 from loyalnest.kit.embedded.stores import EmbeddedStores
 from loyalnest.kit.errors import InvalidInput, LoyalNestError
-from loyalnest.kit.runtime import Runtime
+from loyalnest.kit.runtime import Runtime, migrate
 from loyalnest.kit.settings import Settings
 
 T = TypeVar("T")
@@ -28,7 +28,7 @@ DataDir = Annotated[
     typer.Option(
         "--data",
         metavar="DIR",
-        help="Data folder of the embedded packing. Without it: ./data if it is there, else the addresses in LOYALNEST_…",
+        help="Data folder of the embedded packing. Without it: ./data if it is there, else what LOYALNEST_… name.",
     ),
 ]
 
@@ -76,7 +76,9 @@ async def services_at(data: Path | None) -> AsyncIterator[Runtime]:
     try:
         settings = stores.settings(log_level="ERROR", log_format="console")
         logs.configure(settings)
-        async with _opened(settings, [name for name, service in discover().items() if service.rpc]) as runtime:
+        names = [name for name, service in discover().items() if service.rpc]
+        await migrate(settings, names)  # the process that runs here may be about to; this waits for it
+        async with _opened(settings, names) as runtime:
             yield runtime
     finally:
         await asyncio.to_thread(stores.stop)

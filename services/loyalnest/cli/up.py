@@ -81,10 +81,10 @@ async def _up(stores: EmbeddedStores, port: int, programs: list[Program], *, dem
             out.print(f"LoyalNest serves at [bold]{address}[/] after {time.perf_counter() - started:.1f} s.")
             tasks = [asyncio.create_task(until(process, stopping))]
             if demo:
-                tasks.append(asyncio.create_task(_demo(process, stores.data_dir, address)))
+                tasks.append(asyncio.create_task(_demo(process, stores.data_dir, address, stopping)))
             else:
                 tasks.append(asyncio.create_task(_welcome(process, address)))
-            await _first_failure(tasks, stopping)
+            await _until_stopped(tasks, stopping)
         finally:
             out.print("Draining and stopping …")
             await process.stop()
@@ -92,22 +92,24 @@ async def _up(stores: EmbeddedStores, port: int, programs: list[Program], *, dem
         await asyncio.to_thread(stores.stop)
 
 
-async def _first_failure(tasks: "list[asyncio.Task[None]]", stopping: asyncio.Event) -> None:
-    """Wait for the server's end; a failure of the demo ends it too, a finished demo does not."""
+async def _until_stopped(tasks: "list[asyncio.Task[None]]", stopping: asyncio.Event) -> None:
+    """Wait until the server is told to stop. A failure of the demo stops it too; a finished demo does not."""
     server, *others = tasks
-    await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-    for task in others:
-        if not task.done():
-            task.cancel()
+    pending = set(tasks)
+    while server in pending:
+        done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+        if any(task.exception() for task in done):
+            break
     stopping.set()
-    for task in (server, *others):
-        if not task.cancelled():
-            await asyncio.gather(task, return_exceptions=True)
-            if not task.cancelled() and (error := task.exception()) is not None:
-                raise error
+    for task in others:
+        task.cancel()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
 
 
-async def _demo(process: Runtime, data: Path, address: str) -> None:
+async def _demo(process: Runtime, data: Path, address: str, stopping: asyncio.Event) -> None:
     purchases = demo_folder() / DEMO_PURCHASES
     if purchases.exists():
         state = data / f"{DEMO_PURCHASES}.{DEMO_MERCHANT}.replay"
@@ -116,7 +118,10 @@ async def _demo(process: Runtime, data: Path, address: str) -> None:
         command += ["--data", str(data), "--url", address, "--state", str(state)]
         replay = await asyncio.create_subprocess_exec(*command)
         try:
-            if await replay.wait():
+            failed = await replay.wait() != 0
+            if stopping.is_set():  # Ctrl-C reaches the replay too
+                return
+            if failed:
                 err.print("The demo's purchases were not all delivered; start again to go on.")
         except asyncio.CancelledError:
             replay.terminate()
