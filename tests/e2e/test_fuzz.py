@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import schemathesis
-from e2e.platform import EmbeddedPlatform
 from hypothesis import HealthCheck, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
@@ -13,6 +13,8 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
+
+from e2e.platform import EmbeddedPlatform
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 
@@ -41,7 +43,7 @@ schema = schemathesis.pytest.from_fixture("api_schema")
 
 @schema.parametrize()
 @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
-def test_every_answer_is_documented(case: schemathesis.Case, fuzzed: EmbeddedPlatform) -> None:
+def test_every_answer_is_documented(case: "schemathesis.Case[Any]", fuzzed: EmbeddedPlatform) -> None:
     token = fuzzed.token("acme")
     case.call_and_validate(
         base_url=fuzzed.url("acme"),

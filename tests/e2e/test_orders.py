@@ -25,8 +25,9 @@ def test_an_order_becomes_points_a_segment_and_a_score(platform: Platform) -> No
         assert points["lifetime_earned"] == 1099
         assert sum(each["points"] for each in points["expiring"]) == 1099
         found = platform.get("acme", f"/frontend/customers/{customer_id}")
-        assert found["segment"]
-        assert {found["recency"], found["frequency"], found["monetary"]} <= {1, 2, 3, 4, 5}
+        scores = found["rfm"]
+        assert scores["segment"]
+        assert {scores["recency"], scores["frequency"], scores["monetary"]} <= {1, 2, 3, 4, 5}
         assert found["email"] == body["email"]
 
     eventually(reached)

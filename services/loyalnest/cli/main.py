@@ -5,6 +5,8 @@ import typer
 from loyalnest import __version__
 from loyalnest.cli import admin, deadletters, inspect, replay, serve, up
 from loyalnest.cli.console import out
+from loyalnest.kit import logs
+from loyalnest.kit.settings import Settings
 
 app = typer.Typer(
     name="loyalnest",
@@ -26,7 +28,8 @@ def _version(wanted: bool) -> None:
 def _options(
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
 ) -> None:
-    pass
+    # Until a command reads its settings: what goes wrong, to standard error, so that output can be piped.
+    logs.configure(Settings.model_construct(log_level="ERROR", log_format="console"))
 
 
 app.command("up")(up.up)

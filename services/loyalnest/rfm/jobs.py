@@ -1,0 +1,53 @@
+"""What rfm does by the clock: nightly refreshes, partitions made ahead, the inbox kept short."""
+
+import structlog
+
+from loyalnest.kit import inbox
+from loyalnest.kit.clock import Clock
+from loyalnest.kit.database import OUTAGES, Database
+from loyalnest.rfm import repository
+from loyalnest.rfm.refresh import Refresher
+
+log = structlog.get_logger(__name__)
+
+MONTHS_AHEAD = 3
+
+
+class RfmJobs:
+    """Each is safe to kill and to run again. keep_days: how long an event id is remembered."""
+
+    def __init__(self, database: Database, refresher: Refresher, clock: Clock, keep_days: int) -> None:
+        self._database = database
+        self._refresher = refresher
+        self._clock = clock
+        self._keep_days = keep_days
+
+    async def refresh_due(self) -> int:
+        """Refresh every merchant whose time has come, one after another; a run missed while down runs once.
+
+        A merchant that fails does not hold up the others; the first failure is raised at the end. Returns how many.
+        """
+        async with self._database.worker() as connection:
+            merchants = await repository.due(connection, self._clock())
+        failure: Exception | None = None
+        for merchant_id in merchants:
+            try:
+                await self._refresher.refresh(merchant_id)
+            except OUTAGES:
+                raise
+            except Exception as error:  # whatever ails one merchant's data must not stop the rest
+                log.exception("rfm.refresh_failed", merchant_id=merchant_id)
+                failure = failure or error
+        if failure is not None:
+            raise failure
+        return len(merchants)
+
+    async def make_partitions(self) -> int:
+        """Make the history's partitions of this month and the next ones. Returns how many were missing."""
+        async with self._database.worker() as connection:
+            return await repository.make_partitions(connection, self._clock().date(), MONTHS_AHEAD)
+
+    async def prune_inbox(self) -> int:
+        """Forget events that no topic keeps any more. Returns how many."""
+        async with self._database.worker() as connection:
+            return await inbox.prune(connection, "rfm", self._keep_days)

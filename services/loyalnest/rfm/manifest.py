@@ -1,0 +1,60 @@
+"""Declares the service rfm."""
+
+from loyalnest.core.events import SettingsChanged
+from loyalnest.kit.environment import Environment
+from loyalnest.kit.service import Consumer, Job, Parts, Rpc, Service
+from loyalnest.points.events import PointsClawedBack, PointsEarned
+from loyalnest.rfm import rfm_pb2
+from loyalnest.rfm.consumers import OrderBatches, Schedules
+from loyalnest.rfm.events import RfmUpdated
+from loyalnest.rfm.grpc import RfmGrpc
+from loyalnest.rfm.http import routes
+from loyalnest.rfm.jobs import RfmJobs
+from loyalnest.rfm.refresh import Refresher
+from loyalnest.rfm.rfm_pb2_grpc import RfmServiceStub, add_RfmServiceServicer_to_server
+from loyalnest.rfm.service import RfmService
+
+__all__ = ["SERVICE"]
+
+_SECONDS_A_DAY = 86_400.0
+
+
+def build(environment: Environment) -> Parts:
+    """The live parts of rfm."""
+    database, outbox, clock = environment.database, environment.outbox, environment.clock
+    refresher = Refresher(database, outbox, clock)
+    service = RfmService(database, refresher, clock)
+    batches = OrderBatches(database, outbox, refresher, clock)
+    keep_days = environment.settings.topic_retention_hours // 24 + 2
+    jobs = RfmJobs(database, refresher, clock, keep_days)
+    return Parts(
+        servicer=RfmGrpc(service),
+        consumers=(
+            Consumer(PointsEarned.topic, batches.earned),
+            Consumer(PointsClawedBack.topic, batches.clawed_back),
+            Consumer(SettingsChanged.topic, Schedules(database, clock).settings_changed),
+        ),
+        jobs=(
+            Job("refresh_due", every=30, run=jobs.refresh_due),
+            Job("make_partitions", every=_SECONDS_A_DAY, run=jobs.make_partitions),
+            Job("prune_inbox", every=_SECONDS_A_DAY, run=jobs.prune_inbox),
+        ),
+        provision=service.provision,
+    )
+
+
+SERVICE = Service(
+    name="rfm",
+    summary="Recency, frequency and monetary scores, and the segments they make.",
+    build=build,
+    produces=(RfmUpdated,),
+    consumes=(PointsEarned.topic, PointsClawedBack.topic, SettingsChanged.topic),
+    rpc=Rpc(
+        name="rfm.v1.RfmService",
+        register=add_RfmServiceServicer_to_server,
+        stub=RfmServiceStub,
+        descriptor=rfm_pb2.DESCRIPTOR,
+    ),
+    migrations="loyalnest.rfm.migrations",
+    routes=routes,
+)
