@@ -29,18 +29,16 @@ def expect_problem(response: httpx.Response, status: int) -> dict[str, Any]:
         ({}, "wrong-secret", 401),
         ({"X-Shopify-Hmac-Sha256": ""}, None, 401),
         ({"X-Shopify-Hmac-Sha256": "bm90IGEgc2lnbmF0dXJl"}, None, 401),
-        ({"X-Shopify-Hmac-Sha256": "ünïcode"}, None, 401),
+        ({"X-Shopify-Hmac-Sha256": "!" * 500}, None, 401),
         ({"X-Shopify-Shop-Domain": "nobody.myshopify.com"}, None, 404),
-        ({"X-Shopify-Shop-Domain": ""}, None, 404),
+        ({"X-Shopify-Shop-Domain": ""}, None, 400),
     ],
 )
 def test_a_delivery_that_is_not_from_the_shop(
     platform: Platform, headers: dict[str, str], secret: str | None, status: int
 ) -> None:
-    sent = {name: value.encode("utf-8").decode("latin-1") for name, value in headers.items()}
-    response = platform.deliver("acme", "orders/create", order(), secret=secret, headers=sent)
-    assert response.status_code in {status, 400} if "Domain" in str(headers) else status
-    expect_problem(response, response.status_code)
+    response = platform.deliver("acme", "orders/create", order(), secret=secret, headers=headers)
+    expect_problem(response, status)
 
 
 def test_the_former_secret_still_signs_while_a_rotation_lasts(platform: Platform) -> None:

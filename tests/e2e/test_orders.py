@@ -144,7 +144,7 @@ def test_gift_cards_discounts_tax_and_shipping_are_left_out(platform: Platform) 
     customer_id, body = buyer()
     lines = [
         line(price="100.00", quantity=1, gift_card=True),
-        line(price="30.00", quantity=2, discount="12.50"),
+        line(price="30.00", quantity=2, discounts=["12.50"]),
     ]
     platform.accept("acme", "orders/create", order(customer=body, lines=lines, shipping="25.00"))
     eventually(lambda: _expect(platform, customer_id, available=475))

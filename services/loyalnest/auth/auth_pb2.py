@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19loyalnest/auth/auth.proto\x12\x07\x61uth.v1\"%\n\x14ValidateTokenRequest\x12\r\n\x05token\x18\x01 \x01(\t\"q\n\x15ValidateTokenResponse\x12\x13\n\x0bmerchant_id\x18\x01 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12\x0c\n\x04role\x18\x03 \x01(\t\x12\x12\n\nsession_id\x18\x04 \x01(\t\x12\x12\n\nexpires_at\x18\x05 \x01(\t\".\n\x17ValidateMerchantRequest\x12\x13\n\x0bshop_domain\x18\x01 \x01(\t\"\x91\x01\n\x08Merchant\x12\x13\n\x0bmerchant_id\x18\x01 \x01(\t\x12\x13\n\x0bshop_domain\x18\x02 \x01(\t\x12\x0e\n\x06status\x18\x03 \x01(\t\x12\x0f\n\x07\x61pi_key\x18\x04 \x01(\t\x12\x13\n\x0b\x61pi_secrets\x18\x05 \x03(\t\x12\x12\n\ncreated_at\x18\x06 \x01(\t\x12\x11\n\tconnected\x18\x07 \x01(\x08\"\x14\n\x12GetMerchantRequest\"=\n\x14ListMerchantsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"V\n\x15ListMerchantsResponse\x12$\n\tmerchants\x18\x01 \x03(\x0b\x32\x11.auth.v1.Merchant\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x14\n\x12GetDataKeysRequest\"O\n\nWrappedKey\x12\x0f\n\x07purpose\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12\x0e\n\x06kek_id\x18\x03 \x01(\t\x12\x0f\n\x07wrapped\x18\x04 \x01(\x0c\"8\n\x13GetDataKeysResponse\x12!\n\x04keys\x18\x01 \x03(\x0b\x32\x13.auth.v1.WrappedKey\"\x13\n\x11RotateKeysRequest\"Q\n\x12RotateKeysResponse\x12\x11\n\tmerchants\x18\x01 \x01(\x05\x12\x11\n\trewrapped\x18\x02 \x01(\x05\x12\x15\n\rnew_data_keys\x18\x03 \x01(\x05\"-\n\x14GetShopAccessRequest\x12\x15\n\rrefused_token\x18\x01 \x01(\t\"i\n\x15GetShopAccessResponse\x12\x11\n\tconnected\x18\x01 \x01(\x08\x12\x13\n\x0bshop_domain\x18\x02 \x01(\t\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x03 \x01(\t\x12\x12\n\nexpires_at\x18\x04 \x01(\t\"@\n\x13\x42\x65ginInstallRequest\x12\x13\n\x0bshop_domain\x18\x01 \x01(\t\x12\x14\n\x0credirect_uri\x18\x02 \x01(\t\"<\n\x14\x42\x65ginInstallResponse\x12\x15\n\rauthorize_url\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\"(\n\tQueryItem\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"Q\n\x16\x43ompleteInstallRequest\x12!\n\x05query\x18\x01 \x03(\x0b\x32\x12.auth.v1.QueryItem\x12\x14\n\x0c\x63ookie_state\x18\x02 \x01(\t\"\x97\x01\n\x07Session\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x13\n\x0bmerchant_id\x18\x02 \x01(\t\x12\r\n\x05token\x18\x03 \x01(\t\x12\x0c\n\x04role\x18\x04 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x05 \x01(\t\x12\x12\n\ncreated_at\x18\x06 \x01(\t\x12\x12\n\nexpires_at\x18\x07 \x01(\t\x12\x0f\n\x07revoked\x18\x08 \x01(\x08\"4\n\x1b\x45xchangeSessionTokenRequest\x12\x15\n\rsession_token\x18\x01 \x01(\t\"M\n\x14\x43reateSessionRequest\x12\r\n\x05\x61\x64min\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x18\n\x10lifetime_seconds\x18\x03 \x01(\x05\"\x15\n\x13ListSessionsRequest\":\n\x14ListSessionsResponse\x12\"\n\x08sessions\x18\x01 \x03(\x0b\x32\x10.auth.v1.Session\"*\n\x14RevokeSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"(\n\x15RevokeSessionResponse\x12\x0f\n\x07revoked\x18\x01 \x01(\x08\"b\n\tAdminUser\x12\x15\n\radmin_user_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0c\n\x04role\x18\x03 \x01(\t\x12\x0e\n\x06\x61\x63tive\x18\x04 \x01(\x08\x12\x12\n\ncreated_at\x18\x05 \x01(\t\"4\n\x16\x43reateAdminUserRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\"\x17\n\x15ListAdminUsersRequest\"A\n\x16ListAdminUsersResponse\x12\'\n\x0b\x61\x64min_users\x18\x01 \x03(\x0b\x32\x12.auth.v1.AdminUser\"[\n\x16UpdateAdminUserRequest\x12\x15\n\radmin_user_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0c\n\x04role\x18\x03 \x01(\t\x12\x0e\n\x06\x61\x63tive\x18\x04 \x01(\x08\x32\xbb\t\n\x0b\x41uthService\x12N\n\rValidateToken\x12\x1d.auth.v1.ValidateTokenRequest\x1a\x1e.auth.v1.ValidateTokenResponse\x12G\n\x10ValidateMerchant\x12 .auth.v1.ValidateMerchantRequest\x1a\x11.auth.v1.Merchant\x12=\n\x0bGetMerchant\x12\x1b.auth.v1.GetMerchantRequest\x1a\x11.auth.v1.Merchant\x12N\n\rListMerchants\x12\x1d.auth.v1.ListMerchantsRequest\x1a\x1e.auth.v1.ListMerchantsResponse\x12H\n\x0bGetDataKeys\x12\x1b.auth.v1.GetDataKeysRequest\x1a\x1c.auth.v1.GetDataKeysResponse\x12\x45\n\nRotateKeys\x12\x1a.auth.v1.RotateKeysRequest\x1a\x1b.auth.v1.RotateKeysResponse\x12N\n\rGetShopAccess\x12\x1d.auth.v1.GetShopAccessRequest\x1a\x1e.auth.v1.GetShopAccessResponse\x12K\n\x0c\x42\x65ginInstall\x12\x1c.auth.v1.BeginInstallRequest\x1a\x1d.auth.v1.BeginInstallResponse\x12\x44\n\x0f\x43ompleteInstall\x12\x1f.auth.v1.CompleteInstallRequest\x1a\x10.auth.v1.Session\x12N\n\x14\x45xchangeSessionToken\x12$.auth.v1.ExchangeSessionTokenRequest\x1a\x10.auth.v1.Session\x12@\n\rCreateSession\x12\x1d.auth.v1.CreateSessionRequest\x1a\x10.auth.v1.Session\x12K\n\x0cListSessions\x12\x1c.auth.v1.ListSessionsRequest\x1a\x1d.auth.v1.ListSessionsResponse\x12N\n\rRevokeSession\x12\x1d.auth.v1.RevokeSessionRequest\x1a\x1e.auth.v1.RevokeSessionResponse\x12\x46\n\x0f\x43reateAdminUser\x12\x1f.auth.v1.CreateAdminUserRequest\x1a\x12.auth.v1.AdminUser\x12Q\n\x0eListAdminUsers\x12\x1e.auth.v1.ListAdminUsersRequest\x1a\x1f.auth.v1.ListAdminUsersResponse\x12\x46\n\x0fUpdateAdminUser\x12\x1f.auth.v1.UpdateAdminUserRequest\x1a\x12.auth.v1.AdminUserb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19loyalnest/auth/auth.proto\x12\x07\x61uth.v1\"%\n\x14ValidateTokenRequest\x12\r\n\x05token\x18\x01 \x01(\t\"q\n\x15ValidateTokenResponse\x12\x13\n\x0bmerchant_id\x18\x01 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12\x0c\n\x04role\x18\x03 \x01(\t\x12\x12\n\nsession_id\x18\x04 \x01(\t\x12\x12\n\nexpires_at\x18\x05 \x01(\t\".\n\x17ValidateMerchantRequest\x12\x13\n\x0bshop_domain\x18\x01 \x01(\t\"\x91\x01\n\x08Merchant\x12\x13\n\x0bmerchant_id\x18\x01 \x01(\t\x12\x13\n\x0bshop_domain\x18\x02 \x01(\t\x12\x0e\n\x06status\x18\x03 \x01(\t\x12\x0f\n\x07\x61pi_key\x18\x04 \x01(\t\x12\x13\n\x0b\x61pi_secrets\x18\x05 \x03(\t\x12\x12\n\ncreated_at\x18\x06 \x01(\t\x12\x11\n\tconnected\x18\x07 \x01(\x08\"\x14\n\x12GetMerchantRequest\"=\n\x14ListMerchantsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"V\n\x15ListMerchantsResponse\x12$\n\tmerchants\x18\x01 \x03(\x0b\x32\x11.auth.v1.Merchant\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x14\n\x12GetDataKeysRequest\"O\n\nWrappedKey\x12\x0f\n\x07purpose\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12\x0e\n\x06kek_id\x18\x03 \x01(\t\x12\x0f\n\x07wrapped\x18\x04 \x01(\x0c\"8\n\x13GetDataKeysResponse\x12!\n\x04keys\x18\x01 \x03(\x0b\x32\x13.auth.v1.WrappedKey\"(\n\x11RotateKeysRequest\x12\x13\n\x0brotation_id\x18\x01 \x01(\t\"Q\n\x12RotateKeysResponse\x12\x11\n\tmerchants\x18\x01 \x01(\x05\x12\x11\n\trewrapped\x18\x02 \x01(\x05\x12\x15\n\rnew_data_keys\x18\x03 \x01(\x05\"-\n\x14GetShopAccessRequest\x12\x15\n\rrefused_token\x18\x01 \x01(\t\"i\n\x15GetShopAccessResponse\x12\x11\n\tconnected\x18\x01 \x01(\x08\x12\x13\n\x0bshop_domain\x18\x02 \x01(\t\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x03 \x01(\t\x12\x12\n\nexpires_at\x18\x04 \x01(\t\"@\n\x13\x42\x65ginInstallRequest\x12\x13\n\x0bshop_domain\x18\x01 \x01(\t\x12\x14\n\x0credirect_uri\x18\x02 \x01(\t\"<\n\x14\x42\x65ginInstallResponse\x12\x15\n\rauthorize_url\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\"(\n\tQueryItem\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"Q\n\x16\x43ompleteInstallRequest\x12!\n\x05query\x18\x01 \x03(\x0b\x32\x12.auth.v1.QueryItem\x12\x14\n\x0c\x63ookie_state\x18\x02 \x01(\t\"\x97\x01\n\x07Session\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x13\n\x0bmerchant_id\x18\x02 \x01(\t\x12\r\n\x05token\x18\x03 \x01(\t\x12\x0c\n\x04role\x18\x04 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x05 \x01(\t\x12\x12\n\ncreated_at\x18\x06 \x01(\t\x12\x12\n\nexpires_at\x18\x07 \x01(\t\x12\x0f\n\x07revoked\x18\x08 \x01(\x08\"4\n\x1b\x45xchangeSessionTokenRequest\x12\x15\n\rsession_token\x18\x01 \x01(\t\"M\n\x14\x43reateSessionRequest\x12\r\n\x05\x61\x64min\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x18\n\x10lifetime_seconds\x18\x03 \x01(\x05\"\x15\n\x13ListSessionsRequest\":\n\x14ListSessionsResponse\x12\"\n\x08sessions\x18\x01 \x03(\x0b\x32\x10.auth.v1.Session\"*\n\x14RevokeSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"(\n\x15RevokeSessionResponse\x12\x0f\n\x07revoked\x18\x01 \x01(\x08\"b\n\tAdminUser\x12\x15\n\radmin_user_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0c\n\x04role\x18\x03 \x01(\t\x12\x0e\n\x06\x61\x63tive\x18\x04 \x01(\x08\x12\x12\n\ncreated_at\x18\x05 \x01(\t\"4\n\x16\x43reateAdminUserRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\"\x17\n\x15ListAdminUsersRequest\"A\n\x16ListAdminUsersResponse\x12\'\n\x0b\x61\x64min_users\x18\x01 \x03(\x0b\x32\x12.auth.v1.AdminUser\"k\n\x16UpdateAdminUserRequest\x12\x15\n\radmin_user_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0c\n\x04role\x18\x03 \x01(\t\x12\x13\n\x06\x61\x63tive\x18\x04 \x01(\x08H\x00\x88\x01\x01\x42\t\n\x07_active2\xbb\t\n\x0b\x41uthService\x12N\n\rValidateToken\x12\x1d.auth.v1.ValidateTokenRequest\x1a\x1e.auth.v1.ValidateTokenResponse\x12G\n\x10ValidateMerchant\x12 .auth.v1.ValidateMerchantRequest\x1a\x11.auth.v1.Merchant\x12=\n\x0bGetMerchant\x12\x1b.auth.v1.GetMerchantRequest\x1a\x11.auth.v1.Merchant\x12N\n\rListMerchants\x12\x1d.auth.v1.ListMerchantsRequest\x1a\x1e.auth.v1.ListMerchantsResponse\x12H\n\x0bGetDataKeys\x12\x1b.auth.v1.GetDataKeysRequest\x1a\x1c.auth.v1.GetDataKeysResponse\x12\x45\n\nRotateKeys\x12\x1a.auth.v1.RotateKeysRequest\x1a\x1b.auth.v1.RotateKeysResponse\x12N\n\rGetShopAccess\x12\x1d.auth.v1.GetShopAccessRequest\x1a\x1e.auth.v1.GetShopAccessResponse\x12K\n\x0c\x42\x65ginInstall\x12\x1c.auth.v1.BeginInstallRequest\x1a\x1d.auth.v1.BeginInstallResponse\x12\x44\n\x0f\x43ompleteInstall\x12\x1f.auth.v1.CompleteInstallRequest\x1a\x10.auth.v1.Session\x12N\n\x14\x45xchangeSessionToken\x12$.auth.v1.ExchangeSessionTokenRequest\x1a\x10.auth.v1.Session\x12@\n\rCreateSession\x12\x1d.auth.v1.CreateSessionRequest\x1a\x10.auth.v1.Session\x12K\n\x0cListSessions\x12\x1c.auth.v1.ListSessionsRequest\x1a\x1d.auth.v1.ListSessionsResponse\x12N\n\rRevokeSession\x12\x1d.auth.v1.RevokeSessionRequest\x1a\x1e.auth.v1.RevokeSessionResponse\x12\x46\n\x0f\x43reateAdminUser\x12\x1f.auth.v1.CreateAdminUserRequest\x1a\x12.auth.v1.AdminUser\x12Q\n\x0eListAdminUsers\x12\x1e.auth.v1.ListAdminUsersRequest\x1a\x1f.auth.v1.ListAdminUsersResponse\x12\x46\n\x0fUpdateAdminUser\x12\x1f.auth.v1.UpdateAdminUserRequest\x1a\x12.auth.v1.AdminUserb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -52,45 +52,45 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETDATAKEYSRESPONSE']._serialized_start=664
   _globals['_GETDATAKEYSRESPONSE']._serialized_end=720
   _globals['_ROTATEKEYSREQUEST']._serialized_start=722
-  _globals['_ROTATEKEYSREQUEST']._serialized_end=741
-  _globals['_ROTATEKEYSRESPONSE']._serialized_start=743
-  _globals['_ROTATEKEYSRESPONSE']._serialized_end=824
-  _globals['_GETSHOPACCESSREQUEST']._serialized_start=826
-  _globals['_GETSHOPACCESSREQUEST']._serialized_end=871
-  _globals['_GETSHOPACCESSRESPONSE']._serialized_start=873
-  _globals['_GETSHOPACCESSRESPONSE']._serialized_end=978
-  _globals['_BEGININSTALLREQUEST']._serialized_start=980
-  _globals['_BEGININSTALLREQUEST']._serialized_end=1044
-  _globals['_BEGININSTALLRESPONSE']._serialized_start=1046
-  _globals['_BEGININSTALLRESPONSE']._serialized_end=1106
-  _globals['_QUERYITEM']._serialized_start=1108
-  _globals['_QUERYITEM']._serialized_end=1148
-  _globals['_COMPLETEINSTALLREQUEST']._serialized_start=1150
-  _globals['_COMPLETEINSTALLREQUEST']._serialized_end=1231
-  _globals['_SESSION']._serialized_start=1234
-  _globals['_SESSION']._serialized_end=1385
-  _globals['_EXCHANGESESSIONTOKENREQUEST']._serialized_start=1387
-  _globals['_EXCHANGESESSIONTOKENREQUEST']._serialized_end=1439
-  _globals['_CREATESESSIONREQUEST']._serialized_start=1441
-  _globals['_CREATESESSIONREQUEST']._serialized_end=1518
-  _globals['_LISTSESSIONSREQUEST']._serialized_start=1520
-  _globals['_LISTSESSIONSREQUEST']._serialized_end=1541
-  _globals['_LISTSESSIONSRESPONSE']._serialized_start=1543
-  _globals['_LISTSESSIONSRESPONSE']._serialized_end=1601
-  _globals['_REVOKESESSIONREQUEST']._serialized_start=1603
-  _globals['_REVOKESESSIONREQUEST']._serialized_end=1645
-  _globals['_REVOKESESSIONRESPONSE']._serialized_start=1647
-  _globals['_REVOKESESSIONRESPONSE']._serialized_end=1687
-  _globals['_ADMINUSER']._serialized_start=1689
-  _globals['_ADMINUSER']._serialized_end=1787
-  _globals['_CREATEADMINUSERREQUEST']._serialized_start=1789
-  _globals['_CREATEADMINUSERREQUEST']._serialized_end=1841
-  _globals['_LISTADMINUSERSREQUEST']._serialized_start=1843
-  _globals['_LISTADMINUSERSREQUEST']._serialized_end=1866
-  _globals['_LISTADMINUSERSRESPONSE']._serialized_start=1868
-  _globals['_LISTADMINUSERSRESPONSE']._serialized_end=1933
-  _globals['_UPDATEADMINUSERREQUEST']._serialized_start=1935
-  _globals['_UPDATEADMINUSERREQUEST']._serialized_end=2026
-  _globals['_AUTHSERVICE']._serialized_start=2029
-  _globals['_AUTHSERVICE']._serialized_end=3240
+  _globals['_ROTATEKEYSREQUEST']._serialized_end=762
+  _globals['_ROTATEKEYSRESPONSE']._serialized_start=764
+  _globals['_ROTATEKEYSRESPONSE']._serialized_end=845
+  _globals['_GETSHOPACCESSREQUEST']._serialized_start=847
+  _globals['_GETSHOPACCESSREQUEST']._serialized_end=892
+  _globals['_GETSHOPACCESSRESPONSE']._serialized_start=894
+  _globals['_GETSHOPACCESSRESPONSE']._serialized_end=999
+  _globals['_BEGININSTALLREQUEST']._serialized_start=1001
+  _globals['_BEGININSTALLREQUEST']._serialized_end=1065
+  _globals['_BEGININSTALLRESPONSE']._serialized_start=1067
+  _globals['_BEGININSTALLRESPONSE']._serialized_end=1127
+  _globals['_QUERYITEM']._serialized_start=1129
+  _globals['_QUERYITEM']._serialized_end=1169
+  _globals['_COMPLETEINSTALLREQUEST']._serialized_start=1171
+  _globals['_COMPLETEINSTALLREQUEST']._serialized_end=1252
+  _globals['_SESSION']._serialized_start=1255
+  _globals['_SESSION']._serialized_end=1406
+  _globals['_EXCHANGESESSIONTOKENREQUEST']._serialized_start=1408
+  _globals['_EXCHANGESESSIONTOKENREQUEST']._serialized_end=1460
+  _globals['_CREATESESSIONREQUEST']._serialized_start=1462
+  _globals['_CREATESESSIONREQUEST']._serialized_end=1539
+  _globals['_LISTSESSIONSREQUEST']._serialized_start=1541
+  _globals['_LISTSESSIONSREQUEST']._serialized_end=1562
+  _globals['_LISTSESSIONSRESPONSE']._serialized_start=1564
+  _globals['_LISTSESSIONSRESPONSE']._serialized_end=1622
+  _globals['_REVOKESESSIONREQUEST']._serialized_start=1624
+  _globals['_REVOKESESSIONREQUEST']._serialized_end=1666
+  _globals['_REVOKESESSIONRESPONSE']._serialized_start=1668
+  _globals['_REVOKESESSIONRESPONSE']._serialized_end=1708
+  _globals['_ADMINUSER']._serialized_start=1710
+  _globals['_ADMINUSER']._serialized_end=1808
+  _globals['_CREATEADMINUSERREQUEST']._serialized_start=1810
+  _globals['_CREATEADMINUSERREQUEST']._serialized_end=1862
+  _globals['_LISTADMINUSERSREQUEST']._serialized_start=1864
+  _globals['_LISTADMINUSERSREQUEST']._serialized_end=1887
+  _globals['_LISTADMINUSERSRESPONSE']._serialized_start=1889
+  _globals['_LISTADMINUSERSRESPONSE']._serialized_end=1954
+  _globals['_UPDATEADMINUSERREQUEST']._serialized_start=1956
+  _globals['_UPDATEADMINUSERREQUEST']._serialized_end=2063
+  _globals['_AUTHSERVICE']._serialized_start=2066
+  _globals['_AUTHSERVICE']._serialized_end=3277
 # @@protoc_insertion_point(module_scope)

@@ -262,12 +262,19 @@ Global___GetDataKeysResponse: _TypeAlias = GetDataKeysResponse  # noqa: Y015
 class RotateKeysRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    ROTATION_ID_FIELD_NUMBER: _builtins.int
+    rotation_id: _builtins.str
+    """Names one rotation: asking again with the same name goes on where it was interrupted and gives no merchant a second
+    new key. Without it every call is a rotation of its own.
+    """
     def __init__(
         self,
+        *,
+        rotation_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rotation_id", b"rotation_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -503,8 +510,13 @@ class CreateSessionRequest(_message.Message):
     ROLE_FIELD_NUMBER: _builtins.int
     LIFETIME_SECONDS_FIELD_NUMBER: _builtins.int
     admin: _builtins.str
+    """Id of an admin user, or for LoyalNest's own callers any label such as `cli`, which is then no admin user of the
+    merchant's. Empty: the caller itself, or the first owner.
+    """
     role: _builtins.str
+    """At most the admin user's own, which is the default."""
     lifetime_seconds: _builtins.int
+    """12 hours if not given."""
     def __init__(
         self,
         *,
@@ -691,6 +703,7 @@ class UpdateAdminUserRequest(_message.Message):
     ACTIVE_FIELD_NUMBER: _builtins.int
     admin_user_id: _builtins.str
     name: _builtins.str
+    """What is empty or absent stays as it is."""
     role: _builtins.str
     active: _builtins.bool
     def __init__(
@@ -699,12 +712,14 @@ class UpdateAdminUserRequest(_message.Message):
         admin_user_id: _builtins.str = ...,
         name: _builtins.str = ...,
         role: _builtins.str = ...,
-        active: _builtins.bool = ...,
+        active: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_active", b"_active", "active", b"active"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "admin_user_id", b"admin_user_id", "name", b"name", "role", b"role"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_active", b"_active", "active", b"active", "admin_user_id", b"admin_user_id", "name", b"name", "role", b"role"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__active: _TypeAlias = _typing.Literal["active"]  # noqa: Y015
+    _WhichOneofArgType__active: _TypeAlias = _typing.Literal["_active", b"_active"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__active) -> _WhichOneofReturnType__active | None: ...
 
 Global___UpdateAdminUserRequest: _TypeAlias = UpdateAdminUserRequest  # noqa: Y015

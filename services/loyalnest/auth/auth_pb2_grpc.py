@@ -154,7 +154,7 @@ class AuthServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RotateKeys(self, request, context):
-        """Wrap every key under the newest key-encryption key and make new data keys.
+        """Wrap every key under the newest key-encryption key and make new data keys: of the context's merchant, or of all.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -26,7 +26,7 @@ class AuthServiceStub:
     GetDataKeys: _aio.UnaryUnaryMultiCallable[_auth_pb2.GetDataKeysRequest, _auth_pb2.GetDataKeysResponse]
     """The merchant's wrapped data keys. NOT_FOUND once they are destroyed."""
     RotateKeys: _aio.UnaryUnaryMultiCallable[_auth_pb2.RotateKeysRequest, _auth_pb2.RotateKeysResponse]
-    """Wrap every key under the newest key-encryption key and make new data keys."""
+    """Wrap every key under the newest key-encryption key and make new data keys: of the context's merchant, or of all."""
     GetShopAccess: _aio.UnaryUnaryMultiCallable[_auth_pb2.GetShopAccessRequest, _auth_pb2.GetShopAccessResponse]
     """An access token for the shop's Admin API, refreshed if it is about to expire; connected=false without one."""
     BeginInstall: _aio.UnaryUnaryMultiCallable[_auth_pb2.BeginInstallRequest, _auth_pb2.BeginInstallResponse]
@@ -89,7 +89,7 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_pb2.RotateKeysRequest,
         context: _aio.ServicerContext[_auth_pb2.RotateKeysRequest, _abc.Awaitable[_auth_pb2.RotateKeysResponse]],
     ) -> _abc.Awaitable[_auth_pb2.RotateKeysResponse]:
-        """Wrap every key under the newest key-encryption key and make new data keys."""
+        """Wrap every key under the newest key-encryption key and make new data keys: of the context's merchant, or of all."""
 
     @_abc_1.abstractmethod
     def GetShopAccess(

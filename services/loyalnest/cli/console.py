@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -12,7 +12,7 @@ from rich.console import Console
 from loyalnest.kit import logs
 from loyalnest.kit.discovery import discover
 from loyalnest.kit.embedded.stores import EmbeddedStores
-from loyalnest.kit.errors import InvalidInput, LoyalNestError
+from loyalnest.kit.errors import InvalidInput
 from loyalnest.kit.runtime import Runtime, migrate
 from loyalnest.kit.settings import Settings
 
@@ -34,24 +34,21 @@ DataDir = Annotated[
 
 
 def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run a command's coroutine on uvloop. A failure with words becomes one line and exit code 1."""
+    """Run a command's coroutine on uvloop."""
     import uvloop
 
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(work())
-    except LoyalNestError as error:
-        fail(error.detail)
     except KeyboardInterrupt:
         err.print("Interrupted.")
         raise typer.Exit(130) from None
 
 
-def fail(detail: str) -> NoReturn:
-    """Say what is wrong and leave with exit code 1."""
+def complain(detail: str) -> None:
+    """Say what is wrong, to standard error."""
     err.print("Error:", style="bold red", end=" ")
     err.print(detail, markup=False)
-    raise typer.Exit(1)
 
 
 @asynccontextmanager

@@ -1,11 +1,15 @@
 """The `loyalnest` command: one subcommand a task, each with help a person can use."""
 
+import sys
+
 import typer
+from pydantic import ValidationError
 
 from loyalnest import __version__
 from loyalnest.cli import admin, deadletters, inspect, replay, serve, up
-from loyalnest.cli.console import out
+from loyalnest.cli.console import complain, out
 from loyalnest.kit import logs
+from loyalnest.kit.errors import LoyalNestError
 from loyalnest.kit.settings import Settings
 
 app = typer.Typer(
@@ -52,5 +56,12 @@ app.add_typer(letters, name="deadletters")
 
 
 def main() -> None:
-    """Entry point."""
-    app()
+    """Entry point. What goes wrong with words for the caller is one line and exit code 1."""
+    try:
+        app(prog_name="loyalnest")
+    except LoyalNestError as error:
+        complain(error.detail)
+    except ValidationError as error:
+        wrong = "; ".join(f"LOYALNEST_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
+        complain(f"The environment is not right: {wrong}.")
+    sys.exit(1)

@@ -1,5 +1,6 @@
 """Declares the service points."""
 
+from loyalnest.admin_core.events import AuditLog
 from loyalnest.api_gateway.events import WebhookReceived
 from loyalnest.auth.auth_pb2_grpc import AuthServiceStub
 from loyalnest.campaign.events import TierChanged
@@ -56,7 +57,7 @@ SERVICE = Service(
     summary="The points ledger: accruals, lots, redemptions, clawbacks.",
     build=build,
     needs=("auth",),
-    produces=(PointsEarned, PointsClawedBack, PointsRedeemed, PointsExpired),
+    produces=(PointsEarned, PointsClawedBack, PointsRedeemed, PointsExpired, AuditLog),
     consumes=(WebhookReceived.topic, SettingsChanged.topic, TierChanged.topic, ReferralCompleted.topic),
     rpc=Rpc(
         name="points.v1.PointsService",

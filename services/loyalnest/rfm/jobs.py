@@ -1,8 +1,7 @@
-"""What rfm does by the clock: nightly refreshes, partitions made ahead, the inbox kept short."""
+"""What rfm does by the clock: nightly refreshes, and partitions made ahead."""
 
 import structlog
 
-from loyalnest.kit import inbox
 from loyalnest.kit.clock import Clock
 from loyalnest.kit.database import OUTAGES, Database
 from loyalnest.rfm import repository
@@ -14,13 +13,12 @@ MONTHS_AHEAD = 3
 
 
 class RfmJobs:
-    """Each is safe to kill and to run again. keep_days: how long an event id is remembered."""
+    """Each is safe to kill and to run again."""
 
-    def __init__(self, database: Database, refresher: Refresher, clock: Clock, keep_days: int) -> None:
+    def __init__(self, database: Database, refresher: Refresher, clock: Clock) -> None:
         self._database = database
         self._refresher = refresher
         self._clock = clock
-        self._keep_days = keep_days
 
     async def refresh_due(self) -> int:
         """Refresh every merchant whose time has come, one after another; a run missed while down runs once.
@@ -46,8 +44,3 @@ class RfmJobs:
         """Make the history's partitions of this month and the next ones. Returns how many were missing."""
         async with self._database.worker() as connection:
             return await repository.make_partitions(connection, self._clock().date(), MONTHS_AHEAD)
-
-    async def prune_inbox(self) -> int:
-        """Forget events that no topic keeps any more. Returns how many."""
-        async with self._database.worker() as connection:
-            return await inbox.prune(connection, "rfm", self._keep_days)

@@ -25,8 +25,7 @@ def build(environment: Environment) -> Parts:
     refresher = Refresher(database, outbox, clock)
     service = RfmService(database, refresher, clock)
     batches = OrderBatches(database, outbox, refresher, clock)
-    keep_days = environment.settings.topic_retention_hours // 24 + 2
-    jobs = RfmJobs(database, refresher, clock, keep_days)
+    jobs = RfmJobs(database, refresher, clock)
     return Parts(
         servicer=RfmGrpc(service),
         consumers=(
@@ -37,7 +36,6 @@ def build(environment: Environment) -> Parts:
         jobs=(
             Job("refresh_due", every=30, run=jobs.refresh_due),
             Job("make_partitions", every=_SECONDS_A_DAY, run=jobs.make_partitions),
-            Job("prune_inbox", every=_SECONDS_A_DAY, run=jobs.prune_inbox),
         ),
         provision=service.provision,
     )

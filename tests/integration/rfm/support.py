@@ -65,7 +65,7 @@ class Rig:
 
     @property
     def jobs(self) -> RfmJobs:
-        return RfmJobs(self.database, self.refresher, self.clock, keep_days=9)
+        return RfmJobs(self.database, self.refresher, self.clock)
 
     async def give(self, events: Iterable[Event]) -> None:
         """Hand each event to the consumer of its topic, neighbours of one topic as a batch."""

@@ -85,10 +85,3 @@ async def test_a_month_without_a_partition_loses_nothing(rig: Rig) -> None:
     assert row["part"] == "rfm.rfm_segment_deltas_other"
     assert await rig.jobs.make_partitions() == 4  # June and July; May has rows in the default partition
     await rig.refresher.refresh("acme")
-
-
-async def test_the_inbox_forgets_what_no_topic_keeps(rig: Rig) -> None:
-    await rig.give([earned("acme", 1, 1, "10"), earned("acme", 2, 1, "10")])
-    await rig.as_owner("UPDATE rfm.inbox SET received_at = now() - interval '10 days' WHERE ctid = '(0,1)'")
-    assert await rig.jobs.prune_inbox() == 1
-    assert len(await rig.fetch("SELECT FROM rfm.inbox")) == 1
