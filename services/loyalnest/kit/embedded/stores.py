@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import time
 from pathlib import Path
 from typing import IO
 
@@ -14,6 +15,7 @@ from loyalnest.kit.errors import Conflict
 from loyalnest.kit.settings import Settings
 
 DATABASE = "loyalnest"
+PATIENCE_SECONDS = 10.0
 
 
 class EmbeddedStores:
@@ -52,10 +54,13 @@ class EmbeddedStores:
     def start(self) -> None:
         """Start the servers of an owned folder, and make its database and keys where they are missing.
 
-        Raises Conflict if another process owns the folder.
+        A command that has the folder for a moment is waited for. Raises Conflict if another process keeps it.
         """
-        if self._lock is None and not self.own():
-            raise Conflict(f"Another loyalnest runs on {self.data_dir}: stop it, or choose another --data folder.")
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while self._lock is None and not self.own():
+            if time.monotonic() > deadline:
+                raise Conflict(f"Another loyalnest runs on {self.data_dir}: stop it, or choose another --data folder.")
+            time.sleep(0.1)
         if not self.keys_file.exists():
             KeyEncryptionKeys.create_file(self.keys_file)
         self.postgres.start()

@@ -17,7 +17,9 @@ def _in_range(value: str) -> str:
 CustomerId = Annotated[
     str,
     Field(
-        pattern=r"^[0-9]{1,19}$", description="Shopify's numeric customer id, as a string.", examples=["7000000000001"]
+        pattern=r"^[1-9][0-9]{0,18}$",
+        description="Shopify's numeric customer id, as a string.",
+        examples=["7000000000001"],
     ),
     AfterValidator(_in_range),
 ]

@@ -9,6 +9,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from loyalnest.kit.errors import InvalidInput
+from loyalnest.kit.http.protocol import LimitedProtocol
 
 
 class _Server(uvicorn.Server):
@@ -27,11 +28,12 @@ class HttpServer:
             log_config=None,
             access_log=False,
             loop="none",
-            http="httptools",
+            http=LimitedProtocol,
+            ws="none",
             lifespan="off",
+            proxy_headers=False,  # nothing here asks for the client's address; links are made from the public URL
             timeout_graceful_shutdown=max(1, round(drain_seconds)),
             timeout_keep_alive=75,
-            h11_max_incomplete_event_size=64 * 1024,
             server_header=False,
             backlog=2048,
         )

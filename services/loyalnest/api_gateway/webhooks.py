@@ -1,0 +1,229 @@
+"""`POST /webhooks/{topic}`: takes Shopify's deliveries.
+
+It reads the body, knows the merchant, checks the signature, counts the rate, seals what is personal and makes the
+delivery durable; only then does it answer 200. It does nothing else.
+
+Uninstalled and suspended merchants' deliveries are taken as well: `shop/redact` comes 48 hours after an uninstall, and
+a suspension that is lifted must not have lost a refund. Who consumes a delivery decides what it means then.
+"""
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
+import msgspec
+import structlog
+from starlette.types import Receive, Scope, Send
+
+from loyalnest.api_gateway.events import (
+    BODY_PURPOSE,
+    SEALED_PURPOSE,
+    Topic,
+    WebhookReceived,
+    delivery_event_id,
+)
+from loyalnest.api_gateway.facts import EARLIEST, LATEST
+from loyalnest.api_gateway.limits import Limit, Limiter
+from loyalnest.api_gateway.merchants import Merchant, Merchants
+from loyalnest.api_gateway.metrics import WEBHOOK_BYTES, WEBHOOKS, topic_label
+from loyalnest.api_gateway.shopify_bodies import MAX_BODY_BYTES, Decoded, decode
+from loyalnest.kit.bus import EventBus
+from loyalnest.kit.crypto.keyring import KeyRing
+from loyalnest.kit.database import OUTAGES
+from loyalnest.kit.errors import InvalidInput, LoyalNestError, NotFound, TooLarge, Unauthenticated, Unavailable
+from loyalnest.kit.events import Event
+from loyalnest.kit.http import problems
+from loyalnest.kit.http.body import ClientGone, SlowBody, read_body
+from loyalnest.kit.shopify.signatures import webhook_is_genuine
+
+log = structlog.get_logger(__name__)
+
+PREFIX: Final = "/webhooks/"
+BODY_SECONDS: Final = 10.0
+"""Shopify gives a delivery 5 seconds in all."""
+DURABLE_SECONDS: Final = 4.5
+"""After this Shopify has given up. What was written by then is found by its id when the delivery comes again."""
+MAX_TOPIC: Final = 100
+MAX_DELIVERY_ID: Final = 200
+
+_TOPIC: Final = re.compile(r"[a-z0-9_.-]+(?:/[a-z0-9_.-]+)*")
+_WITH_FACTS: Final = frozenset(map(str, Topic))
+_NAMES: Final = {
+    prefix + name: name.decode()
+    for name in (b"hmac-sha256", b"shop-domain", b"webhook-id", b"topic", b"triggered-at")
+    for prefix in (b"x-shopify-", b"shopify-")
+}
+_DONE: Final = (
+    {
+        "type": "http.response.start",
+        "status": 200,
+        "headers": [(b"content-type", b"application/json"), (b"content-length", b"2")],
+    },
+    {"type": "http.response.body", "body": b"{}"},
+)
+_personal_encoder = msgspec.json.Encoder()
+
+
+class BadSignature(Unauthenticated):
+    """The delivery is not signed by the shop's app."""
+
+
+class UnknownShop(NotFound):
+    """No merchant has the shop's domain."""
+
+
+class Webhooks:
+    """The ASGI application below `/webhooks/`."""
+
+    def __init__(self, merchants: Merchants, limiter: Limiter, limit: Limit, keys: KeyRing, bus: EventBus) -> None:
+        self._merchants = merchants
+        self._limiter = limiter
+        self._limit = limit
+        self._keys = keys
+        self._bus = bus
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        topic: str = scope["path"][len(PREFIX) :]
+        if scope["method"] != "POST":
+            refusal = problems.problem(405, "http", "Method not allowed", "Deliveries are posted.")
+            refusal.headers["Allow"] = "POST"
+            await refusal(scope, receive, send)
+            return
+        try:
+            await self._take(topic, scope, receive)
+        except ClientGone:
+            _count(topic, "aborted")
+        except LoyalNestError as error:
+            _count(topic, _outcome(error))
+            response = problems.problem_of(error)
+            if isinstance(error, BadSignature):
+                response.headers["WWW-Authenticate"] = 'Shopify-Hmac header="X-Shopify-Hmac-Sha256"'
+            if isinstance(error, SlowBody):
+                response.headers["Connection"] = "close"
+            await response(scope, receive, send)
+        except Exception:
+            _count(topic, "failed")
+            log.exception("webhook.failed", topic=topic_label(topic))
+            failed = problems.problem(500, "internal", "Internal error", "It has been logged; send it again.")
+            await failed(scope, receive, send)
+        else:
+            _count(topic, "accepted")
+            for message in _DONE:
+                await send(dict(message))
+
+    async def _take(self, topic: str, scope: Scope, receive: Receive) -> None:
+        """Make the delivery durable, or raise why not."""
+        headers = _headers(scope)
+        signature, shop = headers.get("hmac-sha256"), headers.get("shop-domain")
+        if not signature:
+            raise BadSignature("X-Shopify-Hmac-Sha256 is missing.")
+        if not shop:
+            raise InvalidInput("X-Shopify-Shop-Domain is missing.")
+        try:
+            merchant = await self._merchants.of_shop(shop)
+        except NotFound as error:
+            raise UnknownShop(error.detail) from None
+        body = await read_body(scope, receive, MAX_BODY_BYTES, BODY_SECONDS)
+        if not webhook_is_genuine(merchant.secrets, body, signature):
+            raise BadSignature("X-Shopify-Hmac-Sha256 does not sign this body with a secret of this shop's app.")
+        _check_topic(topic, headers.get("topic"))
+        await self._limiter.count(merchant.merchant_id, f"webhooks/{topic}", self._limit)
+        decoded = decode(topic, body)
+        sealed = await self._sealed(merchant, topic, body, decoded)
+        await self._publish(_event(merchant, topic, headers, body, decoded, sealed))
+        WEBHOOK_BYTES.inc(len(body))
+
+    async def _sealed(self, merchant: Merchant, topic: str, body: bytes, decoded: Decoded) -> bytes:
+        if topic not in _WITH_FACTS:
+            purpose, plain = BODY_PURPOSE, body
+        elif decoded.personal is not None:
+            purpose, plain = SEALED_PURPOSE, _personal_encoder.encode(decoded.personal)
+        else:
+            return b""
+        try:
+            keys = await self._keys.for_merchant(merchant.merchant_id)
+        except NotFound:
+            if topic == "shop/redact":  # a repetition, after the shop's keys were destroyed: it needs no body
+                return b""
+            raise UnknownShop("This shop was redacted, or is not set up completely.") from None
+        return keys.seal(purpose, plain)
+
+    async def _publish(self, event: Event) -> None:
+        try:
+            async with asyncio.timeout(DURABLE_SECONDS):
+                await self._bus.publish((event,))
+        except TooLarge:  # what the bus can carry, which is its own to say
+            raise
+        except OUTAGES as error:
+            log.warning("webhook.not_durable", error=type(error).__name__)
+            raise Unavailable("The delivery could not be stored; send it again.") from error
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    """Shopify's headers by their name without its prefix; `X-Shopify-…` before `Shopify-…`."""
+    found: dict[str, str] = {}
+    for name, value in scope["headers"]:
+        known = _NAMES.get(name)
+        if known is not None and (known not in found or name[:2] == b"x-"):
+            found[known] = value.decode("latin-1").strip()
+    return found
+
+
+def _check_topic(topic: str, header: str | None) -> None:
+    if len(topic) > MAX_TOPIC or not _TOPIC.fullmatch(topic):
+        raise InvalidInput("The path must end in a topic such as orders/create.")
+    if header and header != topic:
+        raise InvalidInput("X-Shopify-Topic names another topic than the path.")
+
+
+def _event(
+    merchant: Merchant, topic: str, headers: dict[str, str], body: bytes, decoded: Decoded, sealed: bytes
+) -> Event:
+    delivery_id = headers.get("webhook-id", "")
+    if not (0 < len(delivery_id) <= MAX_DELIVERY_ID and delivery_id.isascii() and delivery_id.isprintable()):
+        delivery_id = "sha256:" + hashlib.sha256(topic.encode() + b"\n" + body).hexdigest()
+    received = WebhookReceived(
+        delivery_id=delivery_id,
+        shopify_topic=topic,
+        triggered_at=_time(headers.get("triggered-at", "")),
+        order=decoded.order,
+        refund=decoded.refund,
+        customer=decoded.customer,
+        sealed=sealed,
+    )
+    merchant_id = merchant.merchant_id
+    return received.event(merchant_id, decoded.ordering_key, id=delivery_event_id(merchant_id, delivery_id))
+
+
+def _time(text: str) -> datetime | None:
+    """The moment, or None: a delivery is not refused for when it says it was sent."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo is not None and EARLIEST <= moment < LATEST else None
+
+
+_OUTCOMES: Final[tuple[tuple[type[LoyalNestError], str], ...]] = (
+    (BadSignature, "bad_signature"),
+    (UnknownShop, "unknown_shop"),
+    (SlowBody, "slow"),
+)
+
+
+def _outcome(error: LoyalNestError) -> str:
+    """`invalid_input`, `too_large`, `rate_limited`, `unavailable` and so on, by the error's own name."""
+    return next((name for kind, name in _OUTCOMES if isinstance(error, kind)), error.slug.replace("-", "_"))
+
+
+_counters: dict[tuple[str, str], Callable[[], None]] = {}
+
+
+def _count(topic: str, outcome: str) -> None:
+    key = (topic_label(topic), outcome)
+    if key not in _counters:
+        _counters[key] = WEBHOOKS.labels(*key).inc
+    _counters[key]()
