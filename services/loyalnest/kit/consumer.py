@@ -22,6 +22,7 @@ from loyalnest.kit import metrics
 from loyalnest.kit.bus import EventBus, Subscription
 from loyalnest.kit.clock import system_clock
 from loyalnest.kit.database import OUTAGES
+from loyalnest.kit.errors import Unavailable
 from loyalnest.kit.events import Event, Payload
 from loyalnest.kit.service import Consumer
 
@@ -88,36 +89,37 @@ class ConsumerLoop:
 
     async def _apply(self, events: Sequence[Event]) -> None:
         """Apply `events`, giving up only on those that are at fault. Raises on an outage."""
-        started = time.perf_counter()
         try:
             await self._handle(events)
         except OUTAGES:
             raise
         except Exception as error:  # any other failure is the fault of an event, whatever its kind
-            if len(events) > 1:
-                middle = len(events) // 2
-                await self._apply(events[:middle])
-                await self._apply(events[middle:])
+            if len(events) == 1:
+                await self._retry_alone(events[0], error)
                 return
-            await self._retry_alone(events[0], error)
-            return
+            middle = len(events) // 2
+            await self._apply(events[:middle])
+            await self._apply(events[middle:])
+
+    async def _handle(self, events: Sequence[Event]) -> None:
+        started = time.perf_counter()
+        token = otel_context.attach(propagate.extract({"traceparent": events[0].traceparent}))
+        try:
+            await self._consumer.handle(events)
+        finally:
+            otel_context.detach(token)
         labels = (self._service, self._consumer.topic)
         metrics.EVENTS_HANDLED.labels(*labels).inc(len(events))
         metrics.BATCH_SECONDS.labels(*labels).observe(time.perf_counter() - started)
         oldest = min(event.occurred_at for event in events)
         metrics.EVENT_AGE_SECONDS.labels(*labels).observe(max(0.0, (system_clock() - oldest).total_seconds()))
 
-    async def _handle(self, events: Sequence[Event]) -> None:
-        token = otel_context.attach(propagate.extract({"traceparent": events[0].traceparent}))
-        try:
-            await self._consumer.handle(events)
-        finally:
-            otel_context.detach(token)
-
     async def _retry_alone(self, event: Event, error: Exception) -> None:
         delay = 0.1
         for _ in range(ATTEMPTS_ALONE - 1):
             delay = await self._back_off(delay)
+            if self._stopping.is_set():  # nothing is given up in haste: the batch comes again after the next start
+                raise Unavailable(f"Stopped while event {event.id} was being retried.") from error
             try:
                 await self._handle([event])
             except OUTAGES:
@@ -139,7 +141,7 @@ class ConsumerLoop:
         )
         letter = DeadLetter(
             service=self._service,
-            error=f"{type(error).__name__}: {error}"[:2000],
+            error=f"{type(error).__name__}: {error}"[:2000].encode("utf-8", "replace").decode(),
             failed_at=system_clock(),
             original=event,
         )

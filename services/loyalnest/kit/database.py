@@ -5,15 +5,16 @@ transaction was opened for. A batch consumer runs under its worker role, whose o
 Both see the service's own schema only.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 
-from loyalnest.kit.errors import DeadlineExceeded, Unavailable
+from loyalnest.kit.errors import DeadlineExceeded, InvalidInput, Unavailable
 from loyalnest.kit.roles import request_role, worker_role
 
 if TYPE_CHECKING:
@@ -39,6 +40,16 @@ OUTAGES: tuple[type[Exception], ...] = (
 """What a retry can mend: a server is away or overloaded, or PostgreSQL chose this transaction to give way."""
 
 
+CLOSE_SECONDS = 10.0
+
+_LOCK_SESSION = {
+    "application_name": "loyalnest locks",
+    # The locks of a machine that lost its power are free after 25 s instead of two hours.
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+}
+
 _after_commit: ContextVar[list[Callable[[], None]] | None] = ContextVar("loyalnest_after_commit", default=None)
 
 
@@ -56,6 +67,11 @@ class Pools:
     def __init__(self, connections: int) -> None:
         self._connections = connections
         self._pools: dict[str, asyncpg.Pool[asyncpg.Record]] = {}
+        self._locks: dict[str, Locks] = {}
+
+    def locks(self, url: str) -> "Locks":
+        """The advisory locks of this process at `url`; they connect at first use."""
+        return self._locks.setdefault(url, Locks(url))
 
     async def open(self, url: str) -> "asyncpg.Pool[asyncpg.Record]":
         """The pool of `url`, made at first use. Raises Unavailable if the server cannot be reached."""
@@ -68,15 +84,107 @@ class Pools:
                     command_timeout=60,
                     max_inactive_connection_lifetime=300,
                 )
+            except (ValueError, asyncpg.InterfaceError) as error:
+                raise InvalidInput(f"The PostgreSQL address {without_password(url)} is not valid: {error}") from error
             except (OSError, asyncpg.PostgresError) as error:
                 raise Unavailable(f"PostgreSQL at {without_password(url)} cannot be reached: {error}") from error
         return self._pools[url]
 
     async def close(self) -> None:
-        """Close every pool, waiting for the transactions under way."""
+        """Let the locks go and close every pool, waiting a while for the transactions under way."""
+        for locks in self._locks.values():
+            await locks.close()
+        self._locks.clear()
         for pool in self._pools.values():
-            await pool.close()
+            with suppress(*OUTAGES):
+                await asyncio.wait_for(pool.close(), CLOSE_SECONDS)
+            pool.terminate()
         self._pools.clear()
+
+
+class Locks:
+    """Advisory locks of one process in the database at `url`, in one session of their own, whose end frees them all.
+
+    On pooled connections they would starve the pool: a holder needs another connection for its work, and enough
+    holders would wait for each other for ever.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._session: asyncpg.Connection[asyncpg.Record] | None = None
+        self._held: dict[str, Held] = {}
+        self._turn = asyncio.Lock()
+
+    @asynccontextmanager
+    async def hold(self, name: str) -> AsyncIterator["Held | None"]:
+        """The lock `name` while the block runs, or None if somebody else has it. Raises one of OUTAGES."""
+        held = await self._take(name)
+        try:
+            yield held
+        finally:
+            if held is not None:
+                await asyncio.shield(self._give_back(held))
+
+    async def close(self) -> None:
+        """Disconnect, which frees what is held."""
+        async with self._turn:
+            session, self._session = self._session, None
+            self._held.clear()
+            if session is not None:
+                with suppress(*OUTAGES):
+                    await session.close(timeout=2.0)
+
+    async def prove(self, held: "Held") -> None:
+        """See Held.prove."""
+        async with self._turn:
+            await held.session.fetchval("SELECT 1")
+
+    async def _take(self, name: str) -> "Held | None":
+        async with self._turn:
+            session = await self._connected()
+            if name in self._held:
+                return None
+            try:
+                granted = await session.fetchval("SELECT pg_try_advisory_lock(hashtextextended($1, 0))", name)
+            except BaseException:
+                session.terminate()  # nobody knows whether it was granted
+                raise
+            if not granted:
+                return None
+            self._held[name] = Held(self, session, name)
+            return self._held[name]
+
+    async def _give_back(self, held: "Held") -> None:
+        async with self._turn:
+            if self._held.get(held.name) is not held:
+                return  # its session has ended
+            del self._held[held.name]
+            try:
+                await held.session.execute("SELECT pg_advisory_unlock(hashtextextended($1, 0))", held.name)
+            except OUTAGES:
+                held.session.terminate()
+
+    async def _connected(self) -> "asyncpg.Connection[asyncpg.Record]":
+        if self._session is None or self._session.is_closed():
+            self._held.clear()
+            self._session = None
+            self._session = await asyncpg.connect(
+                self._url, timeout=10, command_timeout=10, server_settings=_LOCK_SESSION
+            )
+        return self._session
+
+
+class Held:
+    """An advisory lock that this process holds."""
+
+    def __init__(self, locks: Locks, session: "asyncpg.Connection[asyncpg.Record]", name: str) -> None:
+        self._locks = locks
+        self.session = session
+        self.name = name
+
+    async def prove(self) -> None:
+        """Raises one of OUTAGES if its session is gone, so that somebody else may have it."""
+        await self._locks.prove(self)
 
 
 class Database:
@@ -100,7 +208,7 @@ class Database:
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[Connection]:
-        """A connection outside any transaction, for session-level advisory locks. Keep it for short work."""
+        """A connection outside any transaction, with the rights of the login itself. Keep it for short work."""
         async with self._pool.acquire() as connection:
             yield connection
 
@@ -128,7 +236,8 @@ def without_password(url: str) -> str:
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     user = parts.username
-    return urlunsplit(parts._replace(netloc=f"{user}@{host}" if user else host))
+    query = "&".join(each for each in parts.query.split("&") if not each.startswith(("password=", "sslpassword=")))
+    return urlunsplit(parts._replace(netloc=f"{user}@{host}" if user else host, query=query))
 
 
 def with_parameters(url: str, parameters: Mapping[str, str]) -> str:

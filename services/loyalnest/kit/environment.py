@@ -1,4 +1,4 @@
-"""What the runtime hands a service when it builds its live parts."""
+"""What the runtime hands a service when it builds its live parts, and how the shared means are opened."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,9 +7,12 @@ from typing import Any
 from redis.asyncio import Redis
 
 from loyalnest.kit.bus import EventBus
+from loyalnest.kit.bus.kafka import KafkaBus
+from loyalnest.kit.bus.postgres import PostgresBus
 from loyalnest.kit.clock import Clock
 from loyalnest.kit.crypto.keyring import KeyRing
 from loyalnest.kit.database import Database
+from loyalnest.kit.errors import InvalidInput
 from loyalnest.kit.outbox import Outbox
 from loyalnest.kit.service import Service
 from loyalnest.kit.settings import Settings
@@ -37,3 +40,30 @@ class Environment:
     channel: Callable[[str], Any]
     services: Mapping[str, Service]
     running: Sequence[str]
+
+
+def open_bus(settings: Settings) -> EventBus:
+    """The event bus that `settings` name, not started. Raises InvalidInput if its address is missing."""
+    if settings.bus == "kafka":
+        if not settings.kafka_brokers:
+            raise InvalidInput("LOYALNEST_BUS is kafka, so LOYALNEST_KAFKA_BROKERS must name the brokers.")
+        return KafkaBus(
+            settings.kafka_brokers,
+            settings.topic_prefix,
+            partitions=settings.topic_partitions,
+            retention_hours=settings.topic_retention_hours,
+        )
+    return PostgresBus(
+        settings.placement().database_for("bus"),
+        partitions=settings.topic_partitions,
+        retention_hours=settings.topic_retention_hours,
+    )
+
+
+def open_redis(settings: Settings) -> Redis:
+    """A client of the Redis that `settings` name, not connected. Raises InvalidInput if the address is missing."""
+    url = settings.placement().redis_url
+    if not url:
+        raise InvalidInput("No Redis address: set LOYALNEST_REDIS_URL.")
+    redis: Redis = Redis.from_url(url, socket_timeout=1.0, socket_connect_timeout=1.0, max_connections=64)
+    return redis

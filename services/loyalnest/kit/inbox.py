@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from loyalnest.kit.database import Connection
+from loyalnest.kit.database import Connection, Database
 from loyalnest.kit.events import Event
+from loyalnest.kit.service import Job
 
 
 async def take_new(connection: Connection, schema: str, events: Sequence[Event]) -> list[Event]:
@@ -29,6 +30,16 @@ async def take_new(connection: Connection, schema: str, events: Sequence[Event])
             new.discard((event.merchant_id, event.id))
             taken.append(event)
     return taken
+
+
+def pruning(database: Database, retention_hours: int) -> Job:
+    """The job that keeps a service's inbox a day longer than topics keep events, so that a repeat is always known."""
+
+    async def run() -> int:
+        async with database.worker() as connection:
+            return await prune(connection, database.schema, retention_hours // 24 + 2)
+
+    return Job("prune_inbox", every=3600, run=run)
 
 
 async def prune(connection: Connection, schema: str, keep_days: int) -> int:

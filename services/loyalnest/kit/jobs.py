@@ -7,19 +7,19 @@ from contextlib import suppress
 import structlog
 
 from loyalnest.kit import metrics
-from loyalnest.kit.database import OUTAGES, Database
+from loyalnest.kit.database import OUTAGES, Locks
 from loyalnest.kit.service import Job
 
 log = structlog.get_logger(__name__)
 
 
 class JobLoop:
-    """One job of one service. An advisory lock in the service's database keeps a second process from running it too."""
+    """One job of one service. A lock in the service's database keeps a second process from running it too."""
 
-    def __init__(self, service: str, job: Job, database: Database) -> None:
+    def __init__(self, service: str, job: Job, locks: Locks) -> None:
         self._service = service
         self._job = job
-        self._database = database
+        self._locks = locks
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -39,15 +39,12 @@ class JobLoop:
         labels = (self._service, self._job.name)
         lock = f"loyalnest.job.{self._service}.{self._job.name}"
         try:
-            async with self._database.session() as session:
-                if not await session.fetchval("SELECT pg_try_advisory_lock(hashtextextended($1, 0))", lock):
+            async with self._locks.hold(lock) as held:
+                if held is None:
                     return
-                try:
-                    done = await self._job.run()
-                finally:
-                    await session.execute("SELECT pg_advisory_unlock(hashtextextended($1, 0))", lock)
+                done = await self._job.run()
         except OUTAGES as error:
-            log.warning("job.outage", service=self._service, job=self._job.name, error=str(error))
+            log.warning("job.outage", service=self._service, job=self._job.name, error=repr(error))
             metrics.JOB_RUNS.labels(*labels, "outage").inc()
         except Exception:
             log.exception("job.failed", service=self._service, job=self._job.name)

@@ -7,14 +7,16 @@ statement timeouts are set, and one advisory lock keeps two migrations of one da
 
 import asyncio
 from collections.abc import Iterable
+from contextvars import ContextVar
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import structlog
-from alembic import op
 from alembic.config import Config
-from alembic.runtime.environment import EnvironmentContext
+from alembic.operations import Operations
+from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -28,6 +30,9 @@ log = structlog.get_logger(__name__)
 
 LOCK_TIMEOUT_SECONDS = 5
 STATEMENT_TIMEOUT_SECONDS = 300
+
+_migrated: ContextVar[Connection] = ContextVar("loyalnest_migrated")
+"""The connection of the migration that this task runs."""
 
 
 async def migrate(placement: Placement, services: Iterable[Service]) -> dict[str, str]:
@@ -45,7 +50,10 @@ async def migrate(placement: Placement, services: Iterable[Service]) -> dict[str
 async def _migrate_service(url: str, service: Service) -> str:
     assert service.migrations
     folder = await asyncio.to_thread(_folder_of, service.migrations)
-    engine = create_async_engine("postgresql+asyncpg" + url[url.index(":") :], poolclass=NullPool)
+    # SQLAlchemy would read only part of what asyncpg understands in an address: sslmode, several hosts.
+    engine = create_async_engine(
+        "postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(url), poolclass=NullPool
+    )
     try:
         async with engine.connect() as connection:
             await connection.execute(text("SELECT pg_advisory_lock(hashtextextended('loyalnest.migrate', 0))"))
@@ -70,42 +78,63 @@ def _upgrade(connection: Connection, schema: str, folder: Path) -> str:
     assert head, f"no migrations in {folder}"
 
     def steps(revision: Any, _context: Any) -> Any:
-        if revision not in ((head,), head):
-            log.info("migrate", service=schema, to=head)
-        return script._upgrade_revs(head, revision)  # noqa: SLF001 - what alembic.command.upgrade itself calls
+        for step in script._upgrade_revs(head, revision):  # noqa: SLF001 - what alembic.command.upgrade itself calls
+            log.info("migrate", service=schema, file=Path(step.revision.path).name)
+            yield step
 
-    with EnvironmentContext(config, script, fn=steps, destination_rev=head) as environment:
-        connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'"))
-        connection.execute(text(f"SET statement_timeout = '{STATEMENT_TIMEOUT_SECONDS}s'"))
-        connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {schema}"))
-        connection.commit()
-        environment.configure(connection=connection, version_table_schema=schema, transaction_per_migration=True)
-        with environment.begin_transaction():
-            environment.run_migrations()
+    connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'"))
+    connection.execute(text(f"SET statement_timeout = '{STATEMENT_TIMEOUT_SECONDS}s'"))
+    connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {schema}"))
+    connection.commit()
+    _make_roles(connection, schema)
+    options = {"fn": steps, "script": script, "version_table_schema": schema, "transaction_per_migration": True}
+    token = _migrated.set(connection)
+    try:
+        context = MigrationContext.configure(connection, opts=options)
+        # Alembic's `op` is one for the process, which may migrate several databases at once: prefer `run` and `ask`.
+        Operations(context)._install_proxy()  # noqa: SLF001 - Operations.context fails where two overlap
+        context.run_migrations()
+    finally:
+        _migrated.reset(token)
     connection.commit()
     return head
 
 
+def _make_roles(connection: Connection, schema: str) -> None:
+    """Make the service's two roles where they are missing, and let us become them.
+
+    Roles belong to the whole server. Inside a migration's transaction they would hold up the migrations of every
+    other database on it, so each step here is a short transaction of its own.
+    """
+    for role in (request_role(schema), worker_role(schema)):
+        make = f"""
+            DO $$ BEGIN
+                IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}') THEN
+                    CREATE ROLE {role} NOLOGIN;
+                END IF;
+            EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
+            END $$
+            """
+        for statement in (make, f"GRANT {role} TO CURRENT_USER"):
+            connection.execute(text(statement))
+            connection.commit()
+
+
 def run(*statements: str) -> None:
-    """Execute SQL statements, one by one."""
+    """Execute SQL statements, one by one, in the transaction of the migration file that calls this."""
     for statement in statements:
-        # Alembic would read ':name' as a bind parameter; migrations have none.
-        op.execute(text(statement.replace(":", "\\:")))
+        # SQLAlchemy would read ':name' as a bind parameter; migrations have none.
+        _migrated.get().execute(text(statement.replace(":", "\\:")))
+
+
+def ask(question: str) -> Any:
+    """The value that a query returns, for a migration that depends on what there is."""
+    return _migrated.get().scalar(text(question.replace(":", "\\:")))
 
 
 def create_roles(schema: str) -> None:
-    """Make the service's two roles where they are missing, and let them see its schema."""
-    for role in (request_role(schema), worker_role(schema)):
-        run(
-            f"""
-            DO $$ BEGIN
-                CREATE ROLE {role} NOLOGIN;
-            EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
-            END $$
-            """,
-            f"GRANT USAGE ON SCHEMA {schema} TO {role}",
-            f"GRANT {role} TO CURRENT_USER",
-        )
+    """Let the service's two roles, which `migrate` has made, see its schema."""
+    run(f"GRANT USAGE ON SCHEMA {schema} TO {request_role(schema)}, {worker_role(schema)}")
 
 
 def protect(schema: str, table: str, *, rights: str = "SELECT, INSERT, UPDATE, DELETE") -> None:

@@ -14,7 +14,7 @@ import structlog
 
 from loyalnest.kit import metrics
 from loyalnest.kit.bus import EventBus
-from loyalnest.kit.database import OUTAGES, Connection, Database, after_commit
+from loyalnest.kit.database import OUTAGES, Connection, Database, Held, Locks, after_commit
 from loyalnest.kit.events import Event
 
 log = structlog.get_logger(__name__)
@@ -22,6 +22,9 @@ log = structlog.get_logger(__name__)
 BATCH = 2000
 IDLE_SECONDS = 1.0
 """How long a relay sleeps if nobody wakes it: the delay of events that another process wrote."""
+RETRY_SECONDS = 0.1
+MOST_RETRY_SECONDS = 10.0
+"""The pause after the first failure in a row, and after many."""
 
 
 class Outbox:
@@ -57,51 +60,47 @@ class Outbox:
 
 
 class Relay:
-    """Moves one service's outbox to the bus until it is stopped."""
+    """Moves one service's outbox to the bus until it is stopped. `locks` are of the outbox's database."""
 
-    def __init__(self, database: Database, outbox: Outbox, bus: EventBus) -> None:
+    def __init__(self, database: Database, outbox: Outbox, bus: EventBus, locks: Locks) -> None:
         self._database = database
         self._bus = bus
+        self._locks = locks
         self._schema = database.schema
         self._wake = outbox.written
-        self._stopping = False
+        self._stopping = asyncio.Event()
+        self._delay = RETRY_SECONDS
 
     async def run(self) -> None:
         """Relay until `stop`; outages are retried with a growing delay."""
-        delay = 0.1
-        while not self._stopping:
+        while not self._stopping.is_set():
             try:
-                await self._hold_lock_and_relay()
-                delay = 0.1
+                async with self._locks.hold(f"loyalnest.outbox.{self._schema}") as held:
+                    if held is not None:
+                        await self._relay(held)
+                # Somebody else relays. Commits of ours must not wake us here: they would for ever.
+                await _happens(self._stopping, IDLE_SECONDS)
             except OUTAGES as error:
-                log.warning("outbox.relay_failed", service=self._schema, error=str(error), retry_in=delay)
-                await self._sleep(delay)
-                delay = min(delay * 2, 10.0)
+                log.warning("outbox.relay_failed", service=self._schema, error=repr(error), retry_in=self._delay)
+                await _happens(self._stopping, self._delay)
+                self._delay = min(self._delay * 2, MOST_RETRY_SECONDS)
 
     def stop(self) -> None:
         """Let the batch under way finish, publish what is left, then return from `run`."""
-        self._stopping = True
+        self._stopping.set()
         self._wake.set()
 
-    async def _hold_lock_and_relay(self) -> None:
-        async with self._database.session() as session:
-            if not await session.fetchval("SELECT pg_try_advisory_lock(hashtextextended($1, 0))", self._lock):
-                await self._sleep(IDLE_SECONDS)
-                return
-            try:
-                while True:
-                    self._wake.clear()
-                    moved = await self._relay_batch()
-                    if moved == BATCH:
-                        continue
-                    if self._stopping:
-                        return
-                    await self._sleep(IDLE_SECONDS)
-                    # The lock lives in the session: a lost connection is noticed here before another batch is read.
-                    await session.fetchval("SELECT 1")
-            finally:
-                with suppress(*OUTAGES):
-                    await session.execute("SELECT pg_advisory_unlock(hashtextextended($1, 0))", self._lock)
+    async def _relay(self, held: Held) -> None:
+        while True:
+            last = self._stopping.is_set()  # asked first: what is written while the batch moves must not be left
+            self._wake.clear()
+            moved = await self._relay_batch()
+            self._delay = RETRY_SECONDS
+            if moved < BATCH:
+                if last:
+                    return
+                await _happens(self._wake, IDLE_SECONDS)
+            await held.prove()
 
     async def _relay_batch(self) -> int:
         async with self._database.worker() as connection:
@@ -135,10 +134,8 @@ class Relay:
         metrics.OUTBOX_RELAYED.labels(self._schema).inc(len(rows))
         return len(rows)
 
-    async def _sleep(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), seconds)
 
-    @property
-    def _lock(self) -> str:
-        return f"loyalnest.outbox.{self._schema}"
+async def _happens(event: asyncio.Event, seconds: float) -> None:
+    """Return when `event` is set, or after `seconds`."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)

@@ -8,16 +8,16 @@ from loyalnest.kit.errors import InvalidInput
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Addresses of the stores, the same for a merchant of its own and for a pool.
+    """Addresses of the stores, the same for a merchant of its own and for a pool. Its repr holds no passwords.
 
     database_url: PostgreSQL address of every service that `database_urls` does not name.
     topic_prefix: put before every topic, so that merchants may share a broker.
     redis_prefix: put before every Redis key; it must contain no braces, which Redis Cluster reads.
     """
 
-    database_url: str
-    database_urls: Mapping[str, str] = field(default_factory=dict)
-    redis_url: str = ""
+    database_url: str = field(repr=False)
+    database_urls: Mapping[str, str] = field(default_factory=dict, repr=False)
+    redis_url: str = field(default="", repr=False)
     topic_prefix: str = ""
     redis_prefix: str = ""
 

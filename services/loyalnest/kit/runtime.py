@@ -7,21 +7,21 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
+import asyncpg
 import structlog
 from fastapi import FastAPI
 from redis.asyncio import Redis
 
-from loyalnest.kit import migrations, tracing
+from loyalnest.kit import inbox, migrations, tracing
 from loyalnest.kit.bus import EventBus
-from loyalnest.kit.bus.kafka import KafkaBus
 from loyalnest.kit.bus.postgres import PostgresBus
 from loyalnest.kit.clock import Clock, system_clock
 from loyalnest.kit.consumer import ConsumerLoop, dead_letter_topic
 from loyalnest.kit.crypto.kek import KeyEncryptionKeys
 from loyalnest.kit.crypto.keyring import KeyRing, Source, WrappedKey
-from loyalnest.kit.database import OUTAGES, Database, Pools
+from loyalnest.kit.database import OUTAGES, Database, Locks, Pools
 from loyalnest.kit.discovery import discover, in_dependency_order
-from loyalnest.kit.environment import Environment
+from loyalnest.kit.environment import Environment, open_bus, open_redis
 from loyalnest.kit.errors import InvalidInput
 from loyalnest.kit.http import health, problems
 from loyalnest.kit.http.server import HttpServer
@@ -32,10 +32,12 @@ from loyalnest.kit.program import Program
 from loyalnest.kit.rpc.directory import Channels
 from loyalnest.kit.rpc.handlers import MethodTable
 from loyalnest.kit.rpc.server import RpcServer
-from loyalnest.kit.service import Parts, Service
+from loyalnest.kit.service import Job, Parts, Service
 from loyalnest.kit.settings import Settings
 
 log = structlog.get_logger(__name__)
+
+_DATABASE_FAULTS: tuple[type[Exception], ...] = (*OUTAGES, asyncpg.PostgresError)
 
 
 @dataclass(slots=True)
@@ -44,15 +46,51 @@ class _Running:
 
     service: Service
     database: Database
+    locks: Locks
     outbox: Outbox
     environment: Environment
     parts: Parts = field(default_factory=Parts)
+
+
+class _Loops:
+    """Tasks that end together. The error by which one ends early is given to `fail`."""
+
+    def __init__(self, drain_seconds: float, fail: Callable[[BaseException], None]) -> None:
+        self._drain_seconds = drain_seconds
+        self._fail = fail
+        self._tasks: dict[asyncio.Task[None], Callable[[], None]] = {}
+
+    def start(self, what: str, work: Coroutine[Any, Any, None], stop: Callable[[], None]) -> None:
+        """Run `work`, which `stop` asks to end."""
+        task = asyncio.create_task(work, name=what)
+        task.add_done_callback(self._ended)
+        self._tasks[task] = stop
+
+    async def stop(self) -> None:
+        """Ask all to end, and cancel those that still run when the time is over."""
+        for stop in self._tasks.values():
+            stop()
+        if not self._tasks:
+            return
+        _, late = await asyncio.wait(self._tasks, timeout=self._drain_seconds)
+        for task in late:
+            log.warning("runtime.cut_short", what=task.get_name())
+            task.cancel()
+        if late:
+            await asyncio.wait(late)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            log.error("runtime.loop_failed", what=task.get_name(), exc_info=error)
+            self._fail(error)
 
 
 class Runtime:
     """A process of LoyalNest. `start`, then `stop` once; `wait` returns if a part dies that should not.
 
     names: services to run here. listen_grpc: whether other processes may call them.
+    services: all there are, by default those of this installation.
     http_port, grpc_port: where it listens, once started. bus: the event bus, once opened.
     """
 
@@ -64,9 +102,10 @@ class Runtime:
         *,
         listen_grpc: bool = True,
         clock: Clock = system_clock,
+        services: Mapping[str, Service] | None = None,
     ) -> None:
         self.settings = settings
-        self._all = discover()
+        self._all = discover() if services is None else services
         self._services = in_dependency_order(self._all, names)
         self._programs = programs
         self._listen_grpc = listen_grpc
@@ -98,10 +137,11 @@ class Runtime:
         self._stack.push_async_callback(self._channels.close)
         if not self._services:  # only the peers are called
             return
-        self.bus = self._make_bus()
+        self.bus = open_bus(settings)
         self._stack.push_async_callback(self.bus.stop)
         await self.bus.start()
-        redis = self._open_redis()
+        redis = open_redis(settings)
+        self._stack.push_async_callback(redis.aclose)
         keys = KeyRing(self._key_source(), KeyEncryptionKeys.from_settings(settings))
         for service in self._services:
             await self._build(service, self.bus, redis, keys)
@@ -119,8 +159,8 @@ class Runtime:
         for running in self._running.values():
             if running.parts.start is not None:
                 await running.parts.start()
-        await self._start_servers()
         self._start_loops()
+        await self._start_servers()
         self._ready = True
         log.info(
             "runtime.started",
@@ -152,36 +192,11 @@ class Runtime:
                         return False
         return True
 
-    def _make_bus(self) -> EventBus:
-        settings = self.settings
-        if settings.bus == "kafka":
-            if not settings.kafka_brokers:
-                raise InvalidInput("LOYALNEST_BUS is kafka, so LOYALNEST_KAFKA_BROKERS must name the brokers.")
-            return KafkaBus(
-                settings.kafka_brokers,
-                settings.topic_prefix,
-                partitions=settings.topic_partitions,
-                retention_hours=settings.topic_retention_hours,
-            )
-        return PostgresBus(
-            settings.placement().database_for("bus"),
-            partitions=settings.topic_partitions,
-            retention_hours=settings.topic_retention_hours,
-        )
-
     async def _ensure_topics(self) -> None:
         topics = {payload.topic for each in self._all.values() for payload in each.produces}
         topics |= {topic for each in self._services for topic in each.consumes}
         topics |= {dead_letter_topic(each.name) for each in self._services}
         await self.bus.ensure_topics(sorted(topics))
-
-    def _open_redis(self) -> "Redis":
-        url = self.settings.placement().redis_url
-        if not url:
-            raise InvalidInput("No Redis address: set LOYALNEST_REDIS_URL.")
-        redis: Redis = Redis.from_url(url, socket_timeout=1.0, socket_connect_timeout=1.0, max_connections=64)
-        self._stack.push_async_callback(redis.aclose)
-        return redis
 
     def _key_source(self) -> Source:
         """Where keys come from: the service that declares it, wherever it runs; its channel opens at first use."""
@@ -197,7 +212,8 @@ class Runtime:
 
     async def _build(self, service: Service, bus: EventBus, redis: "Redis", keys: KeyRing) -> None:
         placement = self.settings.placement()
-        pool = await self._pools.open(placement.database_for(service.name))
+        url = placement.database_for(service.name)
+        pool, locks = await self._pools.open(url), self._pools.locks(url)
         database, outbox = Database(pool, service.name), Outbox(service.name)
         environment = Environment(
             settings=self.settings,
@@ -212,7 +228,7 @@ class Runtime:
             services=self._all,
             running=[each.name for each in self._services],
         )
-        running = _Running(service, database, outbox, environment, service.build(environment))
+        running = _Running(service, database, locks, outbox, environment, service.build(environment))
         self._running[service.name] = running
         if service.rpc is not None and running.parts.servicer is not None:
             table = MethodTable()
@@ -252,42 +268,33 @@ class Runtime:
         return app
 
     def _start_loops(self) -> None:
+        """Relays first: they stop last, when nobody is left who writes an outbox."""
+        relays, others = (_Loops(self.settings.drain_seconds, self._fail) for _ in range(2))
+        self._stack.push_async_callback(relays.stop)
+        self._stack.push_async_callback(others.stop)
         for running in self._running.values():
             name, parts = running.service.name, running.parts
             if running.service.migrations:
-                relay = Relay(running.database, running.outbox, self.bus)
-                self._supervise(f"relay {name}", relay.run(), relay.stop)
+                relay = Relay(running.database, running.outbox, self.bus, running.locks)
+                relays.start(f"relay {name}", relay.run(), relay.stop)
             for consumer in parts.consumers:
                 for member in range(consumer.workers):
                     loop = ConsumerLoop(name, consumer, self.bus, member)
-                    self._supervise(f"consumer {name} {consumer.topic}", loop.run(), loop.stop)
-            for job in parts.jobs:
-                scheduled = JobLoop(name, job, running.database)
-                self._supervise(f"job {name} {job.name}", scheduled.run(), scheduled.stop)
+                    others.start(f"consumer {name} {consumer.topic}", loop.run(), loop.stop)
+            jobs = list(parts.jobs)
+            if running.service.migrations and running.service.consumes:
+                jobs.append(inbox.pruning(running.database, self.settings.topic_retention_hours))
+            if isinstance(self.bus, PostgresBus) and running is next(iter(self._running.values())):
+                jobs.append(Job("prune_bus", every=3600, run=self.bus.prune))
+            for job in jobs:
+                scheduled = JobLoop(name, job, running.locks)
+                others.start(f"job {name} {job.name}", scheduled.run(), scheduled.stop)
         observer = Observer(self.bus, {name: (each.service, each.database) for name, each in self._running.items()})
-        self._supervise("observer", observer.run(), observer.stop)
+        others.start("observer", observer.run(), observer.stop)
 
-    def _supervise(self, what: str, work: Coroutine[Any, Any, None], stop: Callable[[], None]) -> None:
-        """Run `work` until the runtime stops; its failure fails the runtime. Loops stop in reverse of their start."""
-        task = asyncio.create_task(work, name=what)
-
-        def ended(done: "asyncio.Task[None]") -> None:
-            error = None if done.cancelled() else done.exception()
-            if error is not None:
-                log.error("runtime.loop_failed", what=what, exc_info=error)
-                if self._failed is not None and not self._failed.done():
-                    self._failed.set_exception(error)
-
-        async def finish() -> None:
-            stop()
-            _, late = await asyncio.wait([task], timeout=self.settings.drain_seconds)
-            if late:
-                log.warning("runtime.cut_short", what=what)
-                task.cancel()
-                await asyncio.wait([task])
-
-        task.add_done_callback(ended)
-        self._stack.push_async_callback(finish)
+    def _fail(self, error: BaseException) -> None:
+        if self._failed is not None and not self._failed.done():
+            self._failed.set_exception(error)
 
     async def _not_ready(self) -> dict[str, str]:
         if not self._ready:
@@ -301,8 +308,8 @@ class Runtime:
         try:
             async with asyncio.timeout(2), database.session() as session:
                 await session.fetchval("SELECT 1")
-        except OUTAGES as error:
-            return f"{type(error).__name__}"
+        except _DATABASE_FAULTS as error:
+            return type(error).__name__
         return ""
 
 

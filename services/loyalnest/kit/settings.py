@@ -14,7 +14,9 @@ class Settings(BaseSettings):
     Durations are in seconds.
     """
 
-    model_config = SettingsConfigDict(env_prefix="LOYALNEST_", env_nested_delimiter="__", extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="LOYALNEST_", env_nested_delimiter="__", extra="ignore", hide_input_in_errors=True
+    )
 
     bus: str = Field(default="postgres", pattern="^(postgres|kafka)$", description="Event bus: postgres or kafka.")
     database_url: SecretStr = Field(

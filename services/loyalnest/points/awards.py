@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_FLOOR, Context, Decimal
 
-from loyalnest.api_gateway.events import OrderFacts, RefundFacts
+from loyalnest.api_gateway.events import OrderFacts
 from loyalnest.kit.program import EarningRule
 from loyalnest.points.models import OrderAward
 
@@ -49,13 +49,16 @@ def standing_points(award: OrderAward) -> int:
     """
     if award.cancelled or award.base is None:
         return 0
-    net = max(Decimal(0), _EXACT.subtract(award.base, award.refunded_base))
+    return _points_for(award, award.base, max(Decimal(0), _EXACT.subtract(award.base, award.refunded_base)))
+
+
+def _points_for(award: OrderAward, base: Decimal, net: Decimal) -> int:
     if award.points_per_unit is not None:
         points = _EXACT.multiply(_EXACT.multiply(net, award.points_per_unit), award.multiplier)
     elif award.fixed_points is not None:
         points = _EXACT.multiply(Decimal(award.fixed_points), award.multiplier)
-        if award.base > 0:
-            points = _EXACT.divide_int(_EXACT.multiply(points, net), award.base)
+        if base > 0:
+            points = _EXACT.divide_int(_EXACT.multiply(points, net), base)
     else:
         return 0
     return min(MAX_POINTS, int(points))
@@ -86,16 +89,8 @@ def earn(
         award.rule = rule.name
         award.points_per_unit = rule.points_per_unit
         award.fixed_points = rule.points
-    cancelled, refunded = award.cancelled, award.refunded_base
-    award.cancelled, award.refunded_base = False, Decimal(0)
-    award.awarded = standing_points(award)
-    award.cancelled, award.refunded_base = cancelled, refunded
+    award.awarded = _points_for(award, order.base, order.base)
     return Accrual(award, award.awarded, order.placed_at, order.currency)
-
-
-def note_refund(award: OrderAward, refund: RefundFacts) -> None:
-    """Count a refund that was not counted before."""
-    award.refunded_base += refund.base
 
 
 def claw_back_excess(award: OrderAward) -> Clawback | None:

@@ -1,6 +1,7 @@
 """Events of others that points acts on, besides Shopify's deliveries (see `deliveries`)."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from loyalnest.campaign.events import TierChanged
 from loyalnest.core.events import SettingsChanged
@@ -9,11 +10,12 @@ from loyalnest.kit.database import Database
 from loyalnest.kit.events import Event
 from loyalnest.kit.inbox import take_new
 from loyalnest.kit.outbox import Outbox
+from loyalnest.kit.program import ProgramRules
 from loyalnest.points import ledger
 from loyalnest.points.events import PointsEarned
-from loyalnest.points.models import Origin
+from loyalnest.points.models import Member, Origin
 from loyalnest.points.repository import Book, posted_sources, upsert_tiers
-from loyalnest.points.rules import RulesProjection
+from loyalnest.points.rules import RulesProjection, VersionedRules
 from loyalnest.referrals.events import ReferralCompleted
 
 
@@ -25,13 +27,17 @@ class Projections:
         self._rules = rules
 
     async def settings_changed(self, events: Sequence[Event]) -> None:
-        """Take in new versions of rules. Versions make it idempotent and independent of order."""
+        """Take in new versions of rules. Versions make it idempotent and independent of order.
+
+        Raises InvalidInput for rules that this code cannot read: those before them stay in force.
+        """
+        read = [(event.merchant_id, SettingsChanged.read(event)) for event in events]
+        changes = [
+            (merchant_id, change.version, ProgramRules.from_json(bytes(change.rules)).to_json())
+            for merchant_id, change in read
+        ]
         async with self._database.worker() as connection:
-            read = [(event.merchant_id, SettingsChanged.read(event)) for event in events]
-            await self._rules.advance(
-                connection,
-                [(merchant_id, change.version, bytes(change.rules).decode()) for merchant_id, change in read],
-            )
+            await self._rules.advance(connection, changes)
 
     async def tier_changed(self, events: Sequence[Event]) -> None:
         """Take in customers' tiers; the latest `changed_at` wins in any order."""
@@ -54,44 +60,46 @@ class ReferralRewards:
             new = await take_new(connection, "points", events)
             if not new:
                 return
-            grants = {
-                (event.merchant_id, f"referral:{read.referral_id}:{side}"): (customer_id, points)
-                for event in new
-                for read in [ReferralCompleted.read(event)]
-                for side, customer_id, points in (
-                    ("referrer", read.referrer_id, read.referrer_points),
-                    ("friend", read.friend_id, read.friend_points),
-                )
-                if points > 0
-            }
+            grants = _grants(new)
             rules = await self._rules.load(connection, (event.merchant_id for event in new))
             book = Book()
             await book.lock_members(connection, ((key[0], customer_id) for key, (customer_id, _) in grants.items()))
             posted = await posted_sources(connection, grants)
-            told: list[Event] = []
             now = self._clock()
-            for (merchant_id, source), (customer_id, points) in grants.items():
-                if (merchant_id, source) in posted:
-                    continue
-                versioned = rules[merchant_id]
-                available_at, expires_at = versioned.lot_times(now)
-                origin = Origin(source=source, rule="referral", settings_version=versioned.version)
-                transaction = ledger.accrue(
-                    book.members[merchant_id, customer_id],
-                    points,
-                    origin,
-                    now=now,
-                    available_at=available_at,
-                    expires_at=expires_at,
-                )
-                book.transactions.append(transaction)
-                earned = PointsEarned(
-                    customer_id=customer_id,
-                    points=points,
-                    reason="referral",
-                    transaction_id=transaction.transaction_id,
-                    available_at=available_at,
-                )
-                told.append(earned.event(merchant_id, str(customer_id)))
+            told = [
+                _grant(book.members[merchant_id, customer_id], points, source, rules[merchant_id], book, now)
+                for (merchant_id, source), (customer_id, points) in grants.items()
+                if (merchant_id, source) not in posted
+            ]
             await book.store(connection)
             await self._outbox.append(connection, told)
+
+
+def _grants(events: Sequence[Event]) -> dict[tuple[str, str], tuple[int, int]]:
+    """Customer and points by merchant and business key, which is the same for a referral that is told twice."""
+    grants: dict[tuple[str, str], tuple[int, int]] = {}
+    for event in events:
+        read = ReferralCompleted.read(event)
+        for side, customer_id, points in (
+            ("referrer", read.referrer_id, read.referrer_points),
+            ("friend", read.friend_id, read.friend_points),
+        ):
+            if points > 0:
+                grants.setdefault((event.merchant_id, f"referral:{read.referral_id}:{side}"), (customer_id, points))
+    return grants
+
+
+def _grant(member: Member, points: int, source: str, rules: VersionedRules, book: Book, now: datetime) -> Event:
+    """Post one side's points; the event that tells of them."""
+    available_at, expires_at = rules.lot_times(now)
+    origin = Origin(source=source, rule="referral", settings_version=rules.version)
+    transaction = ledger.accrue(member, points, origin, now=now, available_at=available_at, expires_at=expires_at)
+    book.transactions.append(transaction)
+    earned = PointsEarned(
+        customer_id=member.customer_id,
+        points=points,
+        reason="referral",
+        transaction_id=transaction.transaction_id,
+        available_at=available_at,
+    )
+    return earned.event(member.merchant_id, str(member.customer_id))

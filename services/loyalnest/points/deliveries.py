@@ -20,7 +20,9 @@ from loyalnest.points import awards, ledger
 from loyalnest.points.events import PointsClawedBack, PointsEarned
 from loyalnest.points.models import Member, OrderAward, Origin
 from loyalnest.points.repository import Book, Key, posted_sources, take_new_refunds, tier_multipliers
-from loyalnest.points.rules import RulesProjection, VersionedRules, multiplier_of
+from loyalnest.points.rules import RulesProjection, VersionedRules
+
+_NO_TIER = Decimal(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +113,8 @@ class _Decisions:
         accrual = awards.earn(
             award,
             order,
-            versioned.earning_rule("order"),
-            multiplier=multiplier_of(self._multipliers, merchant_id, order.customer_id),
+            versioned.rules.earning.order_rule,
+            multiplier=self._multipliers.get((merchant_id, order.customer_id), _NO_TIER),
             settings_version=versioned.version,
             now=self._now,
         )
@@ -202,7 +204,7 @@ class _Decisions:
         """Grant the joining points of new customers."""
         for merchant_id, customer_id in customers:
             versioned = self._rules[merchant_id]
-            rule = versioned.earning_rule("customer")
+            rule = versioned.rules.earning.customer_rule
             if rule is None or not rule.points:
                 continue
             origin = Origin(

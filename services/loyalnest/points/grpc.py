@@ -1,6 +1,7 @@
 """The gRPC side of points: messages in and out, no decisions."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -129,8 +130,8 @@ def _uuid(text: str) -> UUID:
         raise InvalidInput(f"{text[:60]!r} is not a redemption's id.") from error
 
 
-def _decimal(value: Any) -> str:
-    return "" if value is None else f"{value:f}"
+def _decimal(value: Decimal | int | None) -> str:
+    return "" if value is None else f"{Decimal(value):f}"
 
 
 def _time(value: datetime | None) -> str:

@@ -27,6 +27,7 @@ def accrue(
     account = Account.PENDING if pending else Account.AVAILABLE
     transaction = _post(member, Kind.ACCRUAL, points, origin, {Account.ISSUED: -points, account: points}, now)
     lot = Lot(
+        merchant_id=member.merchant_id,
         lot_id=transaction.transaction_id,
         customer_id=member.customer_id,
         order_id=origin.order_id,
@@ -58,15 +59,15 @@ def approve(member: Member, lot: Lot, *, now: datetime) -> Transaction:
     return _post(member, Kind.APPROVAL, 0, origin, entries, now)
 
 
-def expire(member: Member, lot: Lot, *, now: datetime) -> Transaction:
-    """Take what remains of a lot out of circulation."""
+def expire(member: Member, lot: Lot, *, now: datetime, cause: str = "") -> Transaction:
+    """Take what remains of a lot out of circulation. cause: the business key of the release that refilled it."""
     points = lot.remaining
     assert not lot.pending and points > 0
     lot.remaining = 0
     lot.expired += points
     member.available -= points
-    # A release may refill an expired lot, which then expires again: the moment makes each expiry's key its own.
-    origin = Origin(source=f"lot:{lot.lot_id}:expiry:{now.isoformat()}", order_id=lot.order_id)
+    # A release may refill an expired lot, which then expires again: the cause makes each expiry's key its own.
+    origin = Origin(source=f"lot:{lot.lot_id}:expiry:{cause or now.isoformat()}", order_id=lot.order_id)
     entries = {Account.AVAILABLE: -points, Account.EXPIRED: points}
     return _post(member, Kind.EXPIRY, -points, origin, entries, now)
 
@@ -137,7 +138,7 @@ def release(
     """Give the points of a redemption back to the lots they came from; what is past its expiry expires at once.
 
     settled: the redemption was issued before (its points are in `redeemed`), else they are still held.
-    Points that come back pay a debt first.
+    Points that come back pay a debt first, those that would expire soonest in front.
     """
     points = sum(lots.values())
     if settled:
@@ -147,13 +148,11 @@ def release(
     account = Account.REDEEMED if settled else Account.HELD
     entries = {account: -points, Account.AVAILABLE: points}
     transactions = [_post(member, Kind.RELEASE, points, origin, entries, now)]
-    for lot_id, amount in lots.items():
-        _make_available(member, member.lots[lot_id], amount, refill=True)
-    for lot_id in lots:
-        lot = member.lots[lot_id]
-        if lot.remaining and lot.expires_at is not None and lot.expires_at <= now:
-            transactions.append(expire(member, lot, now=now))
-    return transactions
+    refilled = sorted((member.lots[lot_id] for lot_id in lots), key=_soonest)
+    for lot in refilled:
+        _make_available(member, lot, lots[lot.lot_id], refill=True)
+    over = [lot for lot in refilled if lot.remaining and lot.expires_at is not None and lot.expires_at <= now]
+    return transactions + [expire(member, lot, now=now, cause=origin.source) for lot in over]
 
 
 def deduct(member: Member, points: int, origin: Origin, *, now: datetime) -> Transaction:
@@ -168,7 +167,11 @@ def deduct(member: Member, points: int, origin: Origin, *, now: datetime) -> Tra
 def spending_order(lots: Iterable[Lot]) -> list[Lot]:
     """Available lots with points left, soonest-expiring first, never-expiring last, older first among equals."""
     usable = [lot for lot in lots if lot.remaining > 0 and not lot.pending]
-    return sorted(usable, key=lambda lot: (lot.expires_at is None, lot.expires_at or lot.available_at, lot.lot_id.int))
+    return sorted(usable, key=_soonest)
+
+
+def _soonest(lot: Lot) -> tuple[bool, datetime, int]:
+    return lot.expires_at is None, lot.expires_at or lot.available_at, lot.lot_id.int
 
 
 def _spend(member: Member, points: int) -> list[tuple[UUID, int]]:

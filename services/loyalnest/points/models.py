@@ -49,6 +49,7 @@ class Lot:
     expires_at: None for never.
     """
 
+    merchant_id: str
     lot_id: UUID
     customer_id: int
     order_id: int | None

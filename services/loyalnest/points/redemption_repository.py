@@ -5,9 +5,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
+import asyncpg
 import msgspec
 
 from loyalnest.kit.database import Connection
+from loyalnest.points.repository import RaceLost
 
 
 class Discount(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +51,27 @@ def _read(row: object) -> Redemption:
 
 
 async def insert(connection: Connection, redemption: Redemption, lots: Mapping[UUID, int]) -> None:
-    """Write a new redemption and which lots its points came from."""
+    """Write a new redemption and which lots its points came from.
+
+    Raises RaceLost if another transaction took its idempotency key (for another customer) or its code just now.
+    """
+    try:
+        await _insert(connection, redemption)
+    except asyncpg.UniqueViolationError as error:
+        raise RaceLost(f"{error.table_name}: {error.detail}") from error
+    await connection.execute(
+        """
+        INSERT INTO points.redemption_lots (merchant_id, redemption_id, lot_id, points)
+        SELECT $1, $2, v.lot_id, v.points FROM unnest($3::uuid[], $4::bigint[]) AS v(lot_id, points)
+        """,
+        redemption.merchant_id,
+        redemption.redemption_id,
+        list(lots),
+        list(lots.values()),
+    )
+
+
+async def _insert(connection: Connection, redemption: Redemption) -> None:
     await connection.execute(
         f"""
         INSERT INTO points.reward_redemptions ({_COLUMNS})
@@ -70,16 +92,6 @@ async def insert(connection: Connection, redemption: Redemption, lots: Mapping[U
         redemption.settings_version,
         redemption.created_at,
         redemption.updated_at,
-    )
-    await connection.execute(
-        """
-        INSERT INTO points.redemption_lots (merchant_id, redemption_id, lot_id, points)
-        SELECT $1, $2, v.lot_id, v.points FROM unnest($3::uuid[], $4::bigint[]) AS v(lot_id, points)
-        """,
-        redemption.merchant_id,
-        redemption.redemption_id,
-        list(lots),
-        list(lots.values()),
     )
 
 
@@ -154,14 +166,23 @@ async def list_for(
     return [_read(row) for row in rows]
 
 
-async def left_held(connection: Connection, before: datetime, limit: int) -> list[Redemption]:
-    """Redemptions of all merchants that were held before a moment and never finished, oldest first."""
+async def take_left_held(connection: Connection, before: datetime, now: datetime, limit: int) -> list[Redemption]:
+    """Redemptions of all merchants that were held before a moment and never finished.
+
+    They are marked as touched now, so that those of a shop that stays away do not stand before the others next time.
+    """
     rows = await connection.fetch(
         f"""
-        SELECT {_COLUMNS} FROM points.reward_redemptions
-        WHERE status = 'held' AND updated_at < $1 ORDER BY updated_at LIMIT $2
+        UPDATE points.reward_redemptions SET updated_at = $2
+        WHERE (merchant_id, redemption_id) IN (
+            SELECT merchant_id, redemption_id FROM points.reward_redemptions
+            WHERE status = 'held' AND updated_at < $1 ORDER BY updated_at LIMIT $3
+            FOR UPDATE SKIP LOCKED
+        )
+        RETURNING {_COLUMNS}
         """,
         before,
+        now,
         limit,
     )
     return [_read(row) for row in rows]

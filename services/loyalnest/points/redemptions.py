@@ -201,10 +201,15 @@ class Redemptions:
 
     async def finish_left_held(self) -> int:
         """Take up redemptions whose process died or found Shopify away. Returns how many were finished."""
+        now, finished = self._clock(), 0
         async with self._database.worker() as connection:
-            left = await repository.left_held(connection, self._clock() - LEFT_HELD_AFTER, 50)
-        finished = [await self._finish(redemption) for redemption in left]
-        return sum(redemption.status != "held" for redemption in finished)
+            left = await repository.take_left_held(connection, now - LEFT_HELD_AFTER, now, 50)
+        for redemption in left:
+            try:
+                finished += (await self._finish(redemption)).status != "held"
+            except Exception:  # a fault of one must not keep the others waiting
+                log.exception("redemption.failed", redemption_id=str(redemption.redemption_id))
+        return finished
 
     async def _locked(self, connection: Connection, merchant_id: str, redemption_id: UUID) -> Redemption:
         stored = await repository.get(connection, merchant_id, redemption_id, lock=True)

@@ -7,10 +7,12 @@ finds that another made one first is rolled back and comes again (`RaceLost`).
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
 import asyncpg
+import msgspec
 
 from loyalnest.campaign.events import TierChanged
 from loyalnest.kit.database import Connection
@@ -32,7 +34,7 @@ class Book:
         self.awards: dict[Key, OrderAward] = {}
         self.members: dict[Key, Member] = {}
         self.transactions: list[Transaction] = []
-        self._stored_awards: set[Key] = set()
+        self._awards_as_stored: dict[Key, tuple[Any, ...]] = {}
         self._stored_members: set[Key] = set()
         self._lots_as_stored: dict[UUID, tuple[int, int, bool]] = {}
 
@@ -55,7 +57,7 @@ class Book:
         for row in rows:
             award = OrderAward(*row.values())
             self.awards[award.merchant_id, award.order_id] = award
-            self._stored_awards.add((award.merchant_id, award.order_id))
+            self._awards_as_stored[award.merchant_id, award.order_id] = tuple(row.values())
         for merchant_id, order_id in zip(merchants, orders, strict=True):
             self.awards.setdefault((merchant_id, order_id), OrderAward(merchant_id, order_id))
 
@@ -104,9 +106,8 @@ class Book:
             own_lots,
         )
         for row in rows:
-            merchant_id, *values = row.values()
-            lot = Lot(*values)
-            self.members[merchant_id, lot.customer_id].lots[lot.lot_id] = lot
+            lot = Lot(*row.values())
+            self.members[lot.merchant_id, lot.customer_id].lots[lot.lot_id] = lot
             self._lots_as_stored[lot.lot_id] = _state(lot)
 
     async def store(self, connection: Connection) -> None:
@@ -120,15 +121,16 @@ class Book:
             raise RaceLost(f"{error.table_name}: {error.detail}") from error
 
     async def _store_awards(self, connection: Connection) -> None:
-        new = [award for key, award in sorted(self.awards.items()) if key not in self._stored_awards]
-        known = [award for key, award in self.awards.items() if key in self._stored_awards]
+        stored = self._awards_as_stored
+        new = [self.awards[key] for key in sorted(self.awards.keys() - stored.keys())]
+        known = [self.awards[key] for key, values in stored.items() if _award_values(self.awards[key]) != values]
         if new:
             await connection.execute(
                 f"""
                 INSERT INTO points.order_awards ({_AWARD_COLUMNS})
-                SELECT {_AWARD_COLUMNS} FROM {_AWARD_ARRAYS}
+                SELECT {_AWARD_COLUMNS} FROM {_AWARD_ROWS}
                 """,
-                *_award_arrays(new),
+                _json(new),
             )
         if known:
             await connection.execute(
@@ -139,10 +141,10 @@ class Book:
                     points_per_unit = v.points_per_unit, fixed_points = v.fixed_points, multiplier = v.multiplier,
                     settings_version = v.settings_version, awarded = v.awarded, clawed_back = v.clawed_back,
                     clawbacks = v.clawbacks, lot_id = v.lot_id
-                FROM {_AWARD_ARRAYS}
+                FROM {_AWARD_ROWS}
                 WHERE a.merchant_id = v.merchant_id AND a.order_id = v.order_id
                 """,
-                *_award_arrays(known),
+                _json(known),
             )
 
     async def _store_members(self, connection: Connection) -> None:
@@ -177,33 +179,23 @@ class Book:
     async def _store_transactions(self, connection: Connection) -> None:
         if not self.transactions:
             return
-        rows = self.transactions
         await connection.execute(
             """
             INSERT INTO points.points_transactions
                 (merchant_id, transaction_id, customer_id, kind, points, source, order_id, rule, settings_version,
                  actor, note, created_at)
-            SELECT * FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::text[], $5::bigint[], $6::text[],
-                                 $7::bigint[], $8::text[], $9::int[], $10::text[], $11::text[], $12::timestamptz[])
+            SELECT merchant_id, transaction_id, customer_id, kind, points, source, order_id, rule, settings_version,
+                   actor, note, created_at
+            FROM json_to_recordset($1::json) AS v(
+                merchant_id text, transaction_id uuid, customer_id bigint, kind text, points bigint, source text,
+                order_id bigint, rule text, settings_version int, actor text, note text, created_at timestamptz)
             """,
-            [row.merchant_id for row in rows],
-            [row.transaction_id for row in rows],
-            [row.customer_id for row in rows],
-            [row.kind.value for row in rows],
-            [row.points for row in rows],
-            [row.origin.source for row in rows],
-            [row.origin.order_id for row in rows],
-            [row.origin.rule for row in rows],
-            [row.origin.settings_version for row in rows],
-            [row.origin.actor for row in rows],
-            [row.origin.note for row in rows],
-            [row.created_at for row in rows],
+            _json([_flat(row) for row in self.transactions]),
         )
         entries = [
             (row.merchant_id, row.transaction_id, account.value, row.customer_id, amount)
-            for row in rows
+            for row in self.transactions
             for account, amount in row.entries.items()
-            if amount
         ]
         if entries:
             await connection.execute(
@@ -217,54 +209,37 @@ class Book:
             )
 
     async def _store_lots(self, connection: Connection) -> None:
-        lots = [(member.merchant_id, lot) for member in self.members.values() for lot in member.lots.values()]
-        new = [(merchant_id, lot) for merchant_id, lot in lots if lot.lot_id not in self._lots_as_stored]
-        changed = [
-            (merchant_id, lot)
-            for merchant_id, lot in lots
-            if lot.lot_id in self._lots_as_stored and self._lots_as_stored[lot.lot_id] != _state(lot)
-        ]
+        lots = [lot for member in self.members.values() for lot in member.lots.values()]
+        stored = self._lots_as_stored
+        new = [lot for lot in lots if lot.lot_id not in stored]
+        changed = [lot for lot in lots if lot.lot_id in stored and stored[lot.lot_id] != _state(lot)]
         if new:
             await connection.execute(
-                """
-                INSERT INTO points.lots
-                    (merchant_id, lot_id, customer_id, order_id, granted, remaining, expired, pending, available_at,
-                     expires_at)
-                SELECT * FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
-                                     $7::bigint[], $8::boolean[], $9::timestamptz[], $10::timestamptz[])
-                """,
-                [merchant_id for merchant_id, _ in new],
-                [lot.lot_id for _, lot in new],
-                [lot.customer_id for _, lot in new],
-                [lot.order_id for _, lot in new],
-                [lot.granted for _, lot in new],
-                [lot.remaining for _, lot in new],
-                [lot.expired for _, lot in new],
-                [lot.pending for _, lot in new],
-                [lot.available_at for _, lot in new],
-                [lot.expires_at for _, lot in new],
+                f"INSERT INTO points.lots ({_LOT_COLUMNS}) SELECT {_LOT_COLUMNS} FROM {_LOT_ROWS}", _json(new)
             )
         if changed:
             await connection.execute(
-                """
+                f"""
                 UPDATE points.lots l SET remaining = v.remaining, expired = v.expired, pending = v.pending
-                FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::bigint[], $5::boolean[])
-                    AS v(merchant_id, lot_id, remaining, expired, pending)
+                FROM {_LOT_ROWS}
                 WHERE l.merchant_id = v.merchant_id AND l.lot_id = v.lot_id
                 """,
-                [merchant_id for merchant_id, _ in changed],
-                [lot.lot_id for _, lot in changed],
-                [lot.remaining for _, lot in changed],
-                [lot.expired for _, lot in changed],
-                [lot.pending for _, lot in changed],
+                _json(changed),
             )
 
 
 async def take_new_refunds(
     connection: Connection, refunds: Sequence[tuple[str, int, int, Decimal]]
 ) -> list[tuple[str, int, Decimal]]:
-    """Note refunds, given as (merchant_id, order_id, refund_id, base). Returns the new ones without their ids."""
-    unique = {(merchant_id, order_id, refund_id): base for merchant_id, order_id, refund_id, base in refunds}
+    """Note refunds, given as (merchant_id, order_id, refund_id, base). Returns the new ones without their ids.
+
+    A refund that comes again with another base keeps the first, in one batch as over several.
+    """
+    if not refunds:
+        return []
+    unique: dict[tuple[str, int, int], Decimal] = {}
+    for merchant_id, order_id, refund_id, base in refunds:
+        unique.setdefault((merchant_id, order_id, refund_id), base)
     keys = sorted(unique)
     rows = await connection.fetch(
         """
@@ -313,13 +288,46 @@ async def posted_sources(connection: Connection, sources: Iterable[tuple[str, st
 
 _AWARD_COLUMNS = """merchant_id, order_id, customer_id, base, refunded_base, cancelled, awarded_at, rule,
     points_per_unit, fixed_points, multiplier, settings_version, awarded, clawed_back, clawbacks, lot_id"""
-_AWARD_ARRAYS = f"""unnest($1::text[], $2::bigint[], $3::bigint[], $4::numeric[], $5::numeric[], $6::boolean[],
-    $7::timestamptz[], $8::text[], $9::numeric[], $10::bigint[], $11::numeric[], $12::int[], $13::bigint[],
-    $14::bigint[], $15::int[], $16::uuid[]) AS v({_AWARD_COLUMNS})"""
+_AWARD_ROWS = """json_to_recordset($1::json) AS v(merchant_id text, order_id bigint, customer_id bigint, base numeric,
+    refunded_base numeric, cancelled boolean, awarded_at timestamptz, rule text, points_per_unit numeric,
+    fixed_points bigint, multiplier numeric, settings_version int, awarded bigint, clawed_back bigint, clawbacks int,
+    lot_id uuid)"""
+_LOT_COLUMNS = """merchant_id, lot_id, customer_id, order_id, granted, remaining, expired, pending, available_at,
+    expires_at"""
+_LOT_ROWS = """json_to_recordset($1::json) AS v(merchant_id text, lot_id uuid, customer_id bigint, order_id bigint,
+    granted bigint, remaining bigint, expired bigint, pending boolean, available_at timestamptz,
+    expires_at timestamptz)"""
+
+_award_values = attrgetter(*OrderAward.__dataclass_fields__)
+_encoder = msgspec.json.Encoder(decimal_format="string")
 
 
-def _award_arrays(awards: Sequence[OrderAward]) -> list[list[Any]]:
-    return [[getattr(award, name) for award in awards] for name in OrderAward.__dataclass_fields__]
+def _flat(row: Transaction) -> dict[str, Any]:
+    """A transaction with its origin's fields beside its own, as the table has them."""
+    origin = row.origin
+    return {
+        "merchant_id": row.merchant_id,
+        "transaction_id": row.transaction_id,
+        "customer_id": row.customer_id,
+        "kind": row.kind,
+        "points": row.points,
+        "source": origin.source,
+        "order_id": origin.order_id,
+        "rule": origin.rule,
+        "settings_version": origin.settings_version,
+        "actor": origin.actor,
+        "note": origin.note,
+        "created_at": row.created_at,
+    }
+
+
+def _json(rows: Sequence[OrderAward | Lot | dict[str, Any]]) -> str:
+    """Rows as one parameter, their fields named as the columns.
+
+    For wide rows: an array a column costs Python 0.2 to 1.5 µs for each value, of which decimals and times are the
+    dearest, where JSON costs 1 µs for a row; PostgreSQL then has 4 µs of a row to read, on another core.
+    """
+    return _encoder.encode(rows).decode()
 
 
 def _state(lot: Lot) -> tuple[int, int, bool]:

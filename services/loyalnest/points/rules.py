@@ -3,11 +3,10 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
 
 from loyalnest.kit.database import Connection
 from loyalnest.kit.errors import NotFound
-from loyalnest.kit.program import EarningRule, ProgramRules
+from loyalnest.kit.program import ProgramRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,10 +15,6 @@ class VersionedRules:
 
     version: int
     rules: ProgramRules
-
-    def earning_rule(self, trigger: str) -> EarningRule | None:
-        """The rule that earns on `trigger` (`order` or `customer`), if there is one."""
-        return next((rule for rule in self.rules.earning.rules if rule.trigger == trigger), None)
 
     def lot_times(self, now: datetime, *, approved: bool = False) -> tuple[datetime, datetime | None]:
         """When points granted now are available (at once if `approved` already), and when they expire (None: never)."""
@@ -84,8 +79,3 @@ class RulesProjection:
             [version for version, _ in newest.values()],
             [rules for _, rules in newest.values()],
         )
-
-
-def multiplier_of(multipliers: Mapping[tuple[str, int], Decimal], merchant_id: str, customer_id: int) -> Decimal:
-    """The tier multiplier of a customer; 1 without a tier."""
-    return multipliers.get((merchant_id, customer_id), Decimal(1))

@@ -8,14 +8,15 @@ from uuid import UUID
 from loyalnest.admin_core.events import AuditLog
 from loyalnest.kit.clock import Clock
 from loyalnest.kit.context import current
-from loyalnest.kit.database import Database
+from loyalnest.kit.database import Connection, Database
 from loyalnest.kit.errors import Conflict, InvalidInput, NotFound, PreconditionFailed
+from loyalnest.kit.events import Event
 from loyalnest.kit.outbox import Outbox
 from loyalnest.kit.program import Program, ProgramRules
-from loyalnest.points import balance_repository, ledger
+from loyalnest.points import balance_repository, ledger, verification_repository
 from loyalnest.points.balance_repository import Totals
 from loyalnest.points.events import PointsEarned
-from loyalnest.points.models import Origin
+from loyalnest.points.models import Member, Origin
 from loyalnest.points.repository import Book
 from loyalnest.points.rules import RulesProjection
 
@@ -107,8 +108,7 @@ class PointsService:
             raise InvalidInput("An adjustment needs an idempotency key of 1 to 200 characters.")
         if points == 0 or abs(points) > MAX_ADJUSTMENT:
             raise InvalidInput(f"An adjustment moves between 1 and {MAX_ADJUSTMENT} points either way.")
-        context = current()
-        origin = Origin(source=f"adjustment:{key}", actor=context.actor, note=reason.strip()[:500])
+        origin = Origin(source=f"adjustment:{key}", actor=current().actor, note=reason.strip()[:500])
         async with self._database.request(merchant_id) as connection:
             book = Book()
             await book.lock_members(connection, [(merchant_id, customer_id)])
@@ -117,43 +117,50 @@ class PointsService:
                 if (made["customer_id"], made["points"]) != (customer_id, points):
                     raise Conflict(f"The idempotency key {key!r} was used for another adjustment.")
                 return made
-            now = self._clock()
-            versioned = (await self._rules.load(connection, [merchant_id]))[merchant_id]
-            origin.settings_version = versioned.version
-            member = book.members[merchant_id, customer_id]
-            before = member.available
-            if points > 0:
-                _, expires_at = versioned.lot_times(now, approved=True)
-                transaction = ledger.accrue(member, points, origin, now=now, available_at=now, expires_at=expires_at)
-            elif -points > member.available:
-                raise PreconditionFailed(f"Only {max(0, member.available)} points are available.")
-            else:
-                await book.load_lots(connection, [(merchant_id, customer_id)])
-                transaction = ledger.deduct(member, -points, origin, now=now)
-            book.transactions.append(transaction)
-            await book.store(connection)
-            events = [
-                AuditLog(
-                    actor=context.actor,
-                    role=context.role,
-                    action="points.adjusted",
-                    subject=f"customer:{customer_id}",
-                    before={"available": str(before)},
-                    after={"available": str(member.available), "reason": origin.note},
-                    at=now,
-                ).event(merchant_id, str(customer_id))
-            ]
-            if points > 0:
-                earned = PointsEarned(
-                    customer_id=customer_id,
-                    points=points,
-                    reason="adjustment",
-                    transaction_id=transaction.transaction_id,
-                    available_at=now,
-                )
-                events.append(earned.event(merchant_id, str(customer_id)))
+            events = await self._post_adjustment(
+                connection, book, book.members[merchant_id, customer_id], points, origin
+            )
             await self._outbox.append(connection, events)
             return await balance_repository.transaction_of(connection, merchant_id, origin.source)
+
+    async def _post_adjustment(
+        self, connection: Connection, book: Book, member: Member, points: int, origin: Origin
+    ) -> list[Event]:
+        """Post an adjustment of a locked member; the events that tell of it."""
+        context, now = current(), self._clock()
+        merchant_id, customer_id, before = member.merchant_id, member.customer_id, member.available
+        versioned = (await self._rules.load(connection, [merchant_id]))[merchant_id]
+        origin.settings_version = versioned.version
+        if points > 0:
+            _, expires_at = versioned.lot_times(now, approved=True)
+            transaction = ledger.accrue(member, points, origin, now=now, available_at=now, expires_at=expires_at)
+        elif -points > member.available:
+            raise PreconditionFailed(f"Only {max(0, member.available)} points are available.")
+        else:
+            await book.load_lots(connection, [(merchant_id, customer_id)])
+            transaction = ledger.deduct(member, -points, origin, now=now)
+        book.transactions.append(transaction)
+        await book.store(connection)
+        audit = AuditLog(
+            actor=context.actor,
+            role=context.role,
+            action="points.adjusted",
+            subject=f"customer:{customer_id}",
+            before={"available": str(before)},
+            after={"available": str(member.available), "reason": origin.note},
+            at=now,
+        )
+        events = [audit.event(merchant_id, str(customer_id))]
+        if points > 0:
+            earned = PointsEarned(
+                customer_id=customer_id,
+                points=points,
+                reason="adjustment",
+                transaction_id=transaction.transaction_id,
+                available_at=now,
+            )
+            events.append(earned.event(merchant_id, str(customer_id)))
+        return events
 
     async def totals(self, merchant_id: str) -> Totals:
         """Sums over all customers."""
@@ -161,9 +168,9 @@ class PointsService:
             return await balance_repository.totals(connection, merchant_id)
 
     async def verify(self, merchant_id: str) -> tuple[int, int, list[tuple[str, str, str]]]:
-        """Prove the ledger of a merchant: see `balance_repository.verify`."""
+        """Prove the ledger of a merchant: see `verification_repository.verify`."""
         async with self._database.request(merchant_id, snapshot=True) as connection:
-            return await balance_repository.verify(connection, merchant_id)
+            return await verification_repository.verify(connection, merchant_id)
 
 
 def page_limit(page_size: int) -> int:

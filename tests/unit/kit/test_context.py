@@ -46,7 +46,7 @@ async def test_tasks_do_not_disturb_each_other() -> None:
             return required_merchant()
 
     with as_merchant("outer"):
-        assert await asyncio.gather(serve("a"), serve("b")) == ["a", "b"]
+        assert list(await asyncio.gather(serve("a"), serve("b"))) == ["a", "b"]
         assert await asyncio.create_task(asyncio.to_thread(required_merchant)) == "outer"
 
 

@@ -85,10 +85,10 @@ def test_what_is_wrong_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, name:
 def test_no_secret_is_shown() -> None:
     url = f"postgresql://me:{SECRET}@db/x"
     settings = Settings(
-        database_url=url,  # type: ignore[arg-type]
-        database_urls={"points": url},  # type: ignore[dict-item]
-        redis_url=f"redis://:{SECRET}@r",  # type: ignore[arg-type]
-        encryption_keys=f"k:{SECRET}",  # type: ignore[arg-type]
+        database_url=url,
+        database_urls={"points": url},
+        redis_url=f"redis://:{SECRET}@r",
+        encryption_keys=f"k:{SECRET}",
     )
     for shown in (repr(settings), str(settings), settings.model_dump_json(), repr(settings.placement())):
         assert SECRET not in shown
