@@ -18,6 +18,8 @@ from rich.table import Table
 from e2e.platform import EmbeddedPlatform
 from load.backlog import measure
 from load.orders import percentile
+from loyalnest.kit import logs
+from loyalnest.kit.settings import Settings
 
 out = Console(highlight=False)
 
@@ -68,6 +70,7 @@ def end_to_end(rate: int, seconds: int, body: int) -> None:
 
 def main() -> None:
     """Run both measurements."""
+    logs.configure(Settings(log_level="ERROR", log_format="console"))
     out.print(f"{machine.machine()}, {os.cpu_count()} cores, Python {machine.python_version()}")
     end_to_end(setting("RATE", 300), setting("SECONDS", 30), setting("BODY", 0))
     orders, merchants = setting("BACKLOG", 100_000), setting("MERCHANTS", 100)

@@ -61,6 +61,12 @@ def after_commit(callback: Callable[[], None]) -> None:
     callbacks.append(callback)
 
 
+async def _reset(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """Spare the round trip of a reset on every release: transactions set nothing that outlives them."""
+    if connection.is_in_transaction():
+        await connection.reset()
+
+
 class Pools:
     """Connection pools of one process, one per address, shared by the services that live there."""
 
@@ -83,6 +89,7 @@ class Pools:
                     max_size=self._connections,
                     command_timeout=60,
                     max_inactive_connection_lifetime=300,
+                    reset=_reset,
                 )
             except (ValueError, asyncpg.InterfaceError) as error:
                 raise InvalidInput(f"The PostgreSQL address {without_password(url)} is not valid: {error}") from error

@@ -22,6 +22,8 @@ log = structlog.get_logger(__name__)
 BATCH = 2000
 IDLE_SECONDS = 1.0
 """How long a relay sleeps if nobody wakes it: the delay of events that another process wrote."""
+PACE_SECONDS = 0.02
+"""Rest after a batch that was not full: what is written meanwhile goes together."""
 RETRY_SECONDS = 0.1
 MOST_RETRY_SECONDS = 10.0
 """The pause after the first failure in a row, and after many."""
@@ -99,6 +101,7 @@ class Relay:
             if moved < BATCH:
                 if last:
                     return
+                await _happens(self._stopping, PACE_SECONDS)
                 await _happens(self._wake, IDLE_SECONDS)
             await held.prove()
 

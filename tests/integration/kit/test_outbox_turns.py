@@ -104,6 +104,22 @@ async def test_another_takes_over_when_the_lock_is_lost_with_its_connection(
     await kill(first)
 
 
+async def test_a_relay_that_lost_its_lock_to_another_publishes_no_more(
+    service: Counters, bus: Tap, another: Open
+) -> None:
+    other = await another()
+    async with relaying(service, bus):
+        await service.write(asked(1))
+        await until(lambda: len(bus.published) == 1)
+        await terminate(service.url, "application_name = 'loyalnest locks'")
+        async with other.locks.hold("loyalnest.outbox.counters") as held:
+            assert held is not None
+            await service.write(asked(1))
+            await asyncio.sleep(2 * IDLE_SECONDS)
+            assert len(bus.published) == 1
+        await until(lambda: len(bus.published) == 2)
+
+
 async def test_a_relay_that_lost_its_lock_takes_it_again(service: Counters, bus: Tap) -> None:
     async with relaying(service, bus):
         await service.write(asked(1))
