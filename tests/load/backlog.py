@@ -10,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from loyalnest.api_gateway.events import LineFacts, OrderFacts, Topic, WebhookReceived
+from loyalnest.kit import memory
 from loyalnest.kit.bus.postgres import PostgresBus
 from loyalnest.kit.database import Database, Pools
 from loyalnest.kit.embedded.stores import EmbeddedStores
@@ -34,6 +35,7 @@ async def backlog(orders: int, merchants: int, folder: Path) -> float:
         process = Runtime(settings, ["points"], listen_grpc=False)
         started = time.perf_counter()
         await process.start()
+        memory.settle()
         try:
             while (await process.bus.lag("points", WebhookReceived.topic)).events:  # noqa: ASYNC110 - what is measured is the consumer, by looking
                 await asyncio.sleep(0.05)

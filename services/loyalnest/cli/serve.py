@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from loyalnest.cli.console import out, run
-from loyalnest.kit import logs, runtime
+from loyalnest.kit import logs, memory, runtime
 from loyalnest.kit.discovery import discover
 from loyalnest.kit.errors import InvalidInput
 from loyalnest.kit.program import Program, load_programs
@@ -66,6 +66,7 @@ async def _serve(settings: Settings, names: list[str], programs: list[Program]) 
     process = runtime.Runtime(settings, names, programs)
     stopping = stop_on_signals()
     await process.start()
+    memory.settle()
     try:
         await until(process, stopping)
     finally:

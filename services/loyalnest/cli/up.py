@@ -13,7 +13,7 @@ import loyalnest
 from loyalnest.cli.admin import make_token, merchants_of
 from loyalnest.cli.console import DEFAULT_DATA, err, out, run
 from loyalnest.cli.serve import stop_on_signals, until
-from loyalnest.kit import logs, runtime
+from loyalnest.kit import logs, memory, runtime
 from loyalnest.kit.context import as_merchant
 from loyalnest.kit.discovery import discover
 from loyalnest.kit.embedded.stores import EmbeddedStores
@@ -76,6 +76,7 @@ async def _up(stores: EmbeddedStores, port: int, programs: list[Program], *, dem
         await runtime.migrate(settings, names)
         process = Runtime(settings, names, programs, listen_grpc=False)
         await process.start()
+        memory.settle()
         try:
             address = f"http://127.0.0.1:{process.http_port}"
             out.print(f"LoyalNest serves at [bold]{address}[/] after {time.perf_counter() - started:.1f} s.")

@@ -115,10 +115,11 @@ class Book:
         try:
             await self._store_awards(connection)
             await self._store_members(connection)
-            await self._store_transactions(connection)
-            await self._store_lots(connection)
         except asyncpg.UniqueViolationError as error:
             raise RaceLost(f"{error.table_name}: {error.detail}") from error
+        # Whoever comes this far has the locks: a business key that is there already is a fault, not a race.
+        await self._store_transactions(connection)
+        await self._store_lots(connection)
 
     async def _store_awards(self, connection: Connection) -> None:
         stored = self._awards_as_stored

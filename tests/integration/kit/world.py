@@ -74,7 +74,7 @@ class World:
         @app.get("/slow")
         async def slow() -> dict[str, str]:
             self.happened.append("request begins")
-            await asyncio.sleep(0.4)
+            await asyncio.sleep(2.0)
             assert self.counters is not None
             await self.counters.write(asked(1))  # relays must outlive requests
             self.happened.append("request ends")
