@@ -14,14 +14,14 @@ from loyalnest.core import import_repository
 from loyalnest.core.csv_file import CustomerFile, RejectedCell, Row
 from loyalnest.core.import_repository import Import
 from loyalnest.core.models import Report, Source
-from loyalnest.core.repository import RaceLost, Registry
+from loyalnest.core.repository import Registry
 from loyalnest.core.sealing import Vault
 from loyalnest.core.service import page_limit
 from loyalnest.kit.clock import Clock
 from loyalnest.kit.context import current
 from loyalnest.kit.crypto.keyring import MerchantKeys
 from loyalnest.kit.database import Database
-from loyalnest.kit.errors import InvalidInput, NotFound, PreconditionFailed
+from loyalnest.kit.errors import InvalidInput, NotFound, PreconditionFailed, RaceLost
 from loyalnest.kit.events import new_id
 from loyalnest.kit.outbox import Outbox
 

@@ -16,14 +16,9 @@ from loyalnest.core.merging import changed_fields, merge, new_customer
 from loyalnest.core.models import PERSONAL, Customer, Key, Report, SealedField
 from loyalnest.kit.crypto.keyring import MerchantKeys
 from loyalnest.kit.database import Connection
-from loyalnest.kit.errors import Unavailable
+from loyalnest.kit.errors import RaceLost
 from loyalnest.kit.events import Event
 from loyalnest.rfm.events import RfmUpdated
-
-
-class RaceLost(Unavailable):
-    """Another transaction made a customer that this one took for new. Trying again finds it."""
-
 
 _PLAIN = {
     "accepts_marketing": "boolean",

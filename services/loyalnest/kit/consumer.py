@@ -22,7 +22,7 @@ from loyalnest.kit import metrics
 from loyalnest.kit.bus import EventBus, Subscription
 from loyalnest.kit.clock import system_clock
 from loyalnest.kit.database import OUTAGES
-from loyalnest.kit.errors import Unavailable
+from loyalnest.kit.errors import RaceLost, Unavailable
 from loyalnest.kit.events import Event, Payload
 from loyalnest.kit.service import Consumer
 
@@ -83,7 +83,10 @@ class ConsumerLoop:
                         await self._rest(PACE_SECONDS)
                 delay = 0.1
             except OUTAGES as error:
-                log.warning("consumer.outage", service=self._service, topic=self._consumer.topic, error=repr(error))
+                tell = (
+                    log.debug if isinstance(error, RaceLost) else log.warning
+                )  # a lost race is in the order of things
+                tell("consumer.outage", service=self._service, topic=self._consumer.topic, error=repr(error))
                 metrics.EVENTS_RETRIED.labels(self._service, self._consumer.topic).inc()
                 if subscription is not None:
                     with suppress(*OUTAGES):

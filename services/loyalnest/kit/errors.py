@@ -80,6 +80,10 @@ class Unavailable(LoyalNestError):
     slug, title = "unavailable", "Temporarily unavailable"
 
 
+class RaceLost(Unavailable):
+    """Another transaction made a row that this one took for new. Trying again at once finds it."""
+
+
 class DeadlineExceeded(LoyalNestError):
     status, grpc_status = 504, grpc.StatusCode.DEADLINE_EXCEEDED
     slug, title = "deadline-exceeded", "Took too long"

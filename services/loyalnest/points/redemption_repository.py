@@ -9,7 +9,7 @@ import asyncpg
 import msgspec
 
 from loyalnest.kit.database import Connection
-from loyalnest.points.repository import RaceLost
+from loyalnest.kit.errors import RaceLost
 
 
 class Discount(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,15 +16,11 @@ import msgspec
 
 from loyalnest.campaign.events import TierChanged
 from loyalnest.kit.database import Connection
-from loyalnest.kit.errors import Unavailable
+from loyalnest.kit.errors import RaceLost
 from loyalnest.points.models import Lot, Member, OrderAward, Transaction
 
 Key = tuple[str, int]
 """(merchant_id, order_id) or (merchant_id, customer_id)."""
-
-
-class RaceLost(Unavailable):
-    """Another transaction made a row that this one took for new. Trying again finds it."""
 
 
 class Book:

@@ -6,9 +6,9 @@ from integration.core.support import ANNA, Core, at
 from loyalnest.api_gateway.events import PersonalData
 from loyalnest.core import core_pb2 as pb
 from loyalnest.core import imports
-from loyalnest.core.repository import RaceLost, Registry
+from loyalnest.core.repository import Registry
 from loyalnest.kit.database import Connection
-from loyalnest.kit.errors import InvalidInput, NotFound, TooLarge
+from loyalnest.kit.errors import InvalidInput, NotFound, RaceLost, TooLarge
 
 HEADER = "customer_id,email,phone,first_name,last_name,accepts_marketing\n"
 

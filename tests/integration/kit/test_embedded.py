@@ -89,7 +89,7 @@ EmbeddedPostgres(Path({str(folder)!r}) / "pg", durable=False, shared_buffers="32
 EmbeddedRedis(Path({str(folder)!r}) / "redis").start()
 os.kill(os.getpid(), signal.SIGKILL)
 """
-    owner = subprocess.run([sys.executable, "-c", program], check=False, cwd=Path.cwd())  # noqa: ASYNC221, S603
+    owner = subprocess.run([sys.executable, "-c", program], check=False, cwd=Path.cwd())  # noqa: ASYNC221
     assert owner.returncode == -signal.SIGKILL
     before = postmaster(folder / "pg")
     postgres, cache = EmbeddedPostgres(folder / "pg", shared_buffers="32MB"), EmbeddedRedis(folder / "redis")
@@ -123,7 +123,7 @@ async def test_a_stale_pid_file_whose_number_lives_on_does_not_block_the_start(
     pid_file = folder / "pg" / "postmaster.pid"
     lines = pid_file.read_text().splitlines()
     postgres.stop()
-    sleeper = subprocess.Popen(["sleep", "60"], user=(folder / "pg").stat().st_uid if os.geteuid() == 0 else None)  # noqa: ASYNC220, S607
+    sleeper = subprocess.Popen(["sleep", "60"], user=(folder / "pg").stat().st_uid if os.geteuid() == 0 else None)  # noqa: ASYNC220
     try:
         pid_file.write_text("\n".join([str(sleeper.pid), *lines[1:]]) + "\n")
         os.chown(pid_file, (folder / "pg").stat().st_uid, -1)
