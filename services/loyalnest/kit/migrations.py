@@ -15,7 +15,6 @@ from typing import Any
 import asyncpg
 import structlog
 from alembic.config import Config
-from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
@@ -91,8 +90,6 @@ def _upgrade(connection: Connection, schema: str, folder: Path) -> str:
     token = _migrated.set(connection)
     try:
         context = MigrationContext.configure(connection, opts=options)
-        # Alembic's `op` is one for the process, which may migrate several databases at once: prefer `run` and `ask`.
-        Operations(context)._install_proxy()  # noqa: SLF001 - Operations.context fails where two overlap
         context.run_migrations()
     finally:
         _migrated.reset(token)

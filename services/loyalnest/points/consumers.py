@@ -14,8 +14,9 @@ from loyalnest.kit.program import ProgramRules
 from loyalnest.points import ledger
 from loyalnest.points.events import PointsEarned
 from loyalnest.points.models import Member, Origin
-from loyalnest.points.repository import Book, posted_sources, upsert_tiers
+from loyalnest.points.repository import Book, posted_sources
 from loyalnest.points.rules import RulesProjection, VersionedRules
+from loyalnest.points.tier_repository import upsert_tiers
 from loyalnest.referrals.events import ReferralCompleted
 
 

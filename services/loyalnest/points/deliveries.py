@@ -19,8 +19,9 @@ from loyalnest.kit.outbox import Outbox
 from loyalnest.points import awards, ledger
 from loyalnest.points.events import PointsClawedBack, PointsEarned
 from loyalnest.points.models import Member, OrderAward, Origin
-from loyalnest.points.repository import Book, Key, posted_sources, take_new_refunds, tier_multipliers
+from loyalnest.points.repository import Book, Key, posted_sources, take_new_refunds
 from loyalnest.points.rules import RulesProjection, VersionedRules
+from loyalnest.points.tier_repository import tier_multipliers
 
 _NO_TIER = Decimal(1)
 

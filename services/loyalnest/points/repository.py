@@ -7,17 +7,25 @@ finds that another made one first is rolled back and comes again (`RaceLost`).
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
-from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
 import asyncpg
-import msgspec
 
-from loyalnest.campaign.events import TierChanged
 from loyalnest.kit.database import Connection
 from loyalnest.kit.errors import RaceLost
 from loyalnest.points.models import Lot, Member, OrderAward, Transaction
+from loyalnest.points.rows import (
+    AWARD_COLUMNS,
+    AWARD_ROWS,
+    LOT_COLUMNS,
+    LOT_ROWS,
+    as_json,
+    award_values,
+    flat,
+    lot_state,
+    member_arrays,
+)
 
 Key = tuple[str, int]
 """(merchant_id, order_id) or (merchant_id, customer_id)."""
@@ -36,7 +44,7 @@ class Book:
 
     async def lock_awards(self, connection: Connection, keys: Iterable[Key]) -> None:
         """Load and lock the awards of `keys`; those that are not there yet begin empty."""
-        merchants, orders = _columns(keys)
+        merchants, orders = sorted_columns(keys)
         rows = await connection.fetch(
             """
             SELECT a.merchant_id, a.order_id, a.customer_id, a.base, a.refunded_base, a.cancelled, a.awarded_at, a.rule,
@@ -59,7 +67,7 @@ class Book:
 
     async def lock_members(self, connection: Connection, keys: Iterable[Key]) -> None:
         """Load and lock the balances of `keys`; a member without any begins at zero."""
-        merchants, customers = _columns(keys)
+        merchants, customers = sorted_columns(keys)
         rows = await connection.fetch(
             """
             SELECT b.merchant_id, b.customer_id, b.pending, b.available, b.held, b.lifetime_earned, b.lifetime_redeemed
@@ -82,8 +90,8 @@ class Book:
         self, connection: Connection, keys: Iterable[Key], own: Iterable[tuple[str, UUID]] = ()
     ) -> None:
         """Load the lots with points left of locked members, and those named in `own` whatever is left of them."""
-        merchants, customers = _columns(keys)
-        own_merchants, own_lots = _columns(own)
+        merchants, customers = sorted_columns(keys)
+        own_merchants, own_lots = sorted_columns(own)
         rows = await connection.fetch(
             """
             SELECT l.merchant_id, l.lot_id, l.customer_id, l.order_id, l.granted, l.remaining, l.expired, l.pending,
@@ -104,7 +112,7 @@ class Book:
         for row in rows:
             lot = Lot(*row.values())
             self.members[lot.merchant_id, lot.customer_id].lots[lot.lot_id] = lot
-            self._lots_as_stored[lot.lot_id] = _state(lot)
+            self._lots_as_stored[lot.lot_id] = lot_state(lot)
 
     async def store(self, connection: Connection) -> None:
         """Write everything that was made or changed. Raises RaceLost if a row that was new is there already."""
@@ -120,14 +128,14 @@ class Book:
     async def _store_awards(self, connection: Connection) -> None:
         stored = self._awards_as_stored
         new = [self.awards[key] for key in sorted(self.awards.keys() - stored.keys())]
-        known = [self.awards[key] for key, values in stored.items() if _award_values(self.awards[key]) != values]
+        known = [self.awards[key] for key, values in stored.items() if award_values(self.awards[key]) != values]
         if new:
             await connection.execute(
                 f"""
-                INSERT INTO points.order_awards ({_AWARD_COLUMNS})
-                SELECT {_AWARD_COLUMNS} FROM {_AWARD_ROWS}
+                INSERT INTO points.order_awards ({AWARD_COLUMNS})
+                SELECT {AWARD_COLUMNS} FROM {AWARD_ROWS}
                 """,
-                _json(new),
+                as_json(new),
             )
         if known:
             await connection.execute(
@@ -138,10 +146,10 @@ class Book:
                     points_per_unit = v.points_per_unit, fixed_points = v.fixed_points, multiplier = v.multiplier,
                     settings_version = v.settings_version, awarded = v.awarded, clawed_back = v.clawed_back,
                     clawbacks = v.clawbacks, lot_id = v.lot_id
-                FROM {_AWARD_ROWS}
+                FROM {AWARD_ROWS}
                 WHERE a.merchant_id = v.merchant_id AND a.order_id = v.order_id
                 """,
-                _json(known),
+                as_json(known),
             )
 
     async def _store_members(self, connection: Connection) -> None:
@@ -158,7 +166,7 @@ class Book:
                     (merchant_id, customer_id, pending, available, held, lifetime_earned, lifetime_redeemed)
                 SELECT * FROM {arrays}
                 """,
-                *_member_arrays(new),
+                *member_arrays(new),
             )
         if known:
             await connection.execute(
@@ -170,7 +178,7 @@ class Book:
                     AS v(merchant_id, customer_id, pending, available, held, lifetime_earned, lifetime_redeemed)
                 WHERE b.merchant_id = v.merchant_id AND b.customer_id = v.customer_id
                 """,
-                *_member_arrays(known),
+                *member_arrays(known),
             )
 
     async def _store_transactions(self, connection: Connection) -> None:
@@ -187,7 +195,7 @@ class Book:
                 merchant_id text, transaction_id uuid, customer_id bigint, kind text, points bigint, source text,
                 order_id bigint, rule text, settings_version int, actor text, note text, created_at timestamptz)
             """,
-            _json([_flat(row) for row in self.transactions]),
+            as_json([flat(row) for row in self.transactions]),
         )
         entries = [
             (row.merchant_id, row.transaction_id, account.value, row.customer_id, amount)
@@ -209,19 +217,19 @@ class Book:
         lots = [lot for member in self.members.values() for lot in member.lots.values()]
         stored = self._lots_as_stored
         new = [lot for lot in lots if lot.lot_id not in stored]
-        changed = [lot for lot in lots if lot.lot_id in stored and stored[lot.lot_id] != _state(lot)]
+        changed = [lot for lot in lots if lot.lot_id in stored and stored[lot.lot_id] != lot_state(lot)]
         if new:
             await connection.execute(
-                f"INSERT INTO points.lots ({_LOT_COLUMNS}) SELECT {_LOT_COLUMNS} FROM {_LOT_ROWS}", _json(new)
+                f"INSERT INTO points.lots ({LOT_COLUMNS}) SELECT {LOT_COLUMNS} FROM {LOT_ROWS}", as_json(new)
             )
         if changed:
             await connection.execute(
                 f"""
                 UPDATE points.lots l SET remaining = v.remaining, expired = v.expired, pending = v.pending
-                FROM {_LOT_ROWS}
+                FROM {LOT_ROWS}
                 WHERE l.merchant_id = v.merchant_id AND l.lot_id = v.lot_id
                 """,
-                _json(changed),
+                as_json(changed),
             )
 
 
@@ -253,24 +261,9 @@ async def take_new_refunds(
     return [(row["merchant_id"], row["order_id"], row["base"]) for row in rows]
 
 
-async def tier_multipliers(connection: Connection, keys: Iterable[Key]) -> dict[Key, Decimal]:
-    """The tier multiplier of each customer that has one; the others earn at 1."""
-    merchants, customers = _columns(keys)
-    rows = await connection.fetch(
-        """
-        SELECT t.merchant_id, t.customer_id, t.multiplier
-        FROM unnest($1::text[], $2::bigint[]) AS k(merchant_id, customer_id)
-        JOIN points.customer_tiers t ON t.merchant_id = k.merchant_id AND t.customer_id = k.customer_id
-        """,
-        merchants,
-        customers,
-    )
-    return {(row["merchant_id"], row["customer_id"]): row["multiplier"] for row in rows}
-
-
 async def posted_sources(connection: Connection, sources: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
     """Those of the business keys (merchant_id, source) that were posted already."""
-    merchants, names = _columns(sources)
+    merchants, names = sorted_columns(sources)
     rows = await connection.fetch(
         """
         SELECT t.merchant_id, t.source
@@ -283,91 +276,7 @@ async def posted_sources(connection: Connection, sources: Iterable[tuple[str, st
     return {(row["merchant_id"], row["source"]) for row in rows}
 
 
-_AWARD_COLUMNS = """merchant_id, order_id, customer_id, base, refunded_base, cancelled, awarded_at, rule,
-    points_per_unit, fixed_points, multiplier, settings_version, awarded, clawed_back, clawbacks, lot_id"""
-_AWARD_ROWS = """json_to_recordset($1::json) AS v(merchant_id text, order_id bigint, customer_id bigint, base numeric,
-    refunded_base numeric, cancelled boolean, awarded_at timestamptz, rule text, points_per_unit numeric,
-    fixed_points bigint, multiplier numeric, settings_version int, awarded bigint, clawed_back bigint, clawbacks int,
-    lot_id uuid)"""
-_LOT_COLUMNS = """merchant_id, lot_id, customer_id, order_id, granted, remaining, expired, pending, available_at,
-    expires_at"""
-_LOT_ROWS = """json_to_recordset($1::json) AS v(merchant_id text, lot_id uuid, customer_id bigint, order_id bigint,
-    granted bigint, remaining bigint, expired bigint, pending boolean, available_at timestamptz,
-    expires_at timestamptz)"""
-
-_award_values = attrgetter(*OrderAward.__dataclass_fields__)
-_encoder = msgspec.json.Encoder(decimal_format="string")
-
-
-def _flat(row: Transaction) -> dict[str, Any]:
-    """A transaction with its origin's fields beside its own, as the table has them."""
-    origin = row.origin
-    return {
-        "merchant_id": row.merchant_id,
-        "transaction_id": row.transaction_id,
-        "customer_id": row.customer_id,
-        "kind": row.kind,
-        "points": row.points,
-        "source": origin.source,
-        "order_id": origin.order_id,
-        "rule": origin.rule,
-        "settings_version": origin.settings_version,
-        "actor": origin.actor,
-        "note": origin.note,
-        "created_at": row.created_at,
-    }
-
-
-def _json(rows: Sequence[OrderAward | Lot | dict[str, Any]]) -> str:
-    """Rows as one parameter, their fields named as the columns.
-
-    For wide rows: an array a column costs Python 0.2 to 1.5 µs for each value, of which decimals and times are the
-    dearest, where JSON costs 1 µs for a row; PostgreSQL then has 4 µs of a row to read, on another core.
-    """
-    return _encoder.encode(rows).decode()
-
-
-def _state(lot: Lot) -> tuple[int, int, bool]:
-    """What of a lot may change after it was made."""
-    return lot.remaining, lot.expired, lot.pending
-
-
-def _member_arrays(members: Sequence[Member]) -> list[list[Any]]:
-    return [
-        [member.merchant_id for member in members],
-        [member.customer_id for member in members],
-        [member.pending for member in members],
-        [member.available for member in members],
-        [member.held for member in members],
-        [member.lifetime_earned for member in members],
-        [member.lifetime_redeemed for member in members],
-    ]
-
-
-def _columns(keys: Iterable[tuple[Any, Any]]) -> tuple[list[Any], list[Any]]:
+def sorted_columns(keys: Iterable[tuple[Any, Any]]) -> tuple[list[Any], list[Any]]:
     """Unique keys, sorted, as two arrays."""
     ordered = sorted(set(keys))
     return [key[0] for key in ordered], [key[1] for key in ordered]
-
-
-async def upsert_tiers(connection: Connection, changes: Sequence[tuple[str, TierChanged]]) -> None:
-    """Keep the latest tier of each customer, given as (merchant_id, change)."""
-    latest: dict[Key, TierChanged] = {}
-    for merchant_id, change in changes:
-        known = latest.get((merchant_id, change.customer_id))
-        if known is None or known.changed_at < change.changed_at:
-            latest[merchant_id, change.customer_id] = change
-    await connection.execute(
-        """
-        INSERT INTO points.customer_tiers (merchant_id, customer_id, tier, multiplier, changed_at)
-        SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::numeric[], $5::timestamptz[])
-        ON CONFLICT (merchant_id, customer_id) DO UPDATE
-        SET tier = excluded.tier, multiplier = excluded.multiplier, changed_at = excluded.changed_at
-        WHERE customer_tiers.changed_at < excluded.changed_at
-        """,
-        [merchant_id for merchant_id, _ in latest],
-        [customer_id for _, customer_id in latest],
-        [change.tier for change in latest.values()],
-        [change.multiplier for change in latest.values()],
-        [change.changed_at for change in latest.values()],
-    )

@@ -4,6 +4,11 @@ const byId = (id) => document.getElementById(id);
 const words = (name) => name.replaceAll("_", " ").replace(/^./, (first) => first.toUpperCase());
 const MOST_COLUMNS = 8;
 
+const age = (seconds) => {
+  const [count, unit] = seconds < 120 ? [seconds, "second"] : seconds < 7200 ? [seconds / 60, "minute"] : [seconds / 3600, "hour"];
+  return `${Math.floor(count)} ${unit}${Math.floor(count) === 1 ? "" : "s"}`;
+};
+
 function element(name, text, properties = {}) {
   const made = Object.assign(document.createElement(name), properties);
   if (text !== undefined) made.textContent = text;
@@ -42,7 +47,8 @@ function table(rows, onCustomer) {
   const columns = names.slice(0, MOST_COLUMNS);
   const made = element("table");
   const head = made.createTHead().insertRow();
-  const isNumber = (name) => rows.every((row) => row[name] === null || typeof row[name] === "number");
+  // Money comes as a decimal string; an id is no quantity.
+  const isNumber = (name) => !name.endsWith("_id") && rows.every((row) => row[name] === null || /^-?\d+(\.\d+)?$/.test(row[name]));
   for (const name of columns) head.append(element("th", words(name), { scope: "col", className: isNumber(name) ? "number" : "" }));
   const body = made.createTBody();
   for (const row of rows) {
@@ -121,7 +127,7 @@ async function showProcess() {
     const here = status.services.filter((service) => service.here).length;
     byId("process").textContent =
       `Version ${status.version}, ${here} of ${status.services.length} services in this process, ` +
-      `events in ${status.bus === "kafka" ? "Kafka" : "PostgreSQL"}, up for ${Math.floor(status.uptime_seconds / 60)} minutes.`;
+      `events in ${status.bus === "kafka" ? "Kafka" : "PostgreSQL"}, up for ${age(status.uptime_seconds)}.`;
     byId("services").replaceChildren(
       ...status.services.map((service) => {
         const item = element("li");

@@ -1,9 +1,6 @@
 """Orders, customers with their scores, segment history, cut points and schedules."""
 
-from alembic import op
-from sqlalchemy import text
-
-from loyalnest.kit.migrations import create_inbox, create_outbox, create_roles, protect, run
+from loyalnest.kit.migrations import ask, create_inbox, create_outbox, create_roles, protect, run
 from loyalnest.kit.roles import worker_role
 
 revision = "0001"
@@ -94,9 +91,7 @@ def _history() -> None:
 
     That the extension is merely available is not enough: CREATE EXTENSION without its preload ends the connection.
     """
-    timescale = bool(
-        op.get_bind().scalar(text("SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'timescaledb')"))
-    )
+    timescale = bool(ask("SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'timescaledb')"))
     run(
         # delta_id is the id of the rfm.updated event that told of the movement.
         f"""

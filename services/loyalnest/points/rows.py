@@ -1,0 +1,69 @@
+"""How awards, lots, members and transactions are written for the repository's statements (see ADR 6)."""
+
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import Any
+
+import msgspec
+
+from loyalnest.points.models import Lot, Member, OrderAward, Transaction
+
+AWARD_COLUMNS = """merchant_id, order_id, customer_id, base, refunded_base, cancelled, awarded_at, rule,
+    points_per_unit, fixed_points, multiplier, settings_version, awarded, clawed_back, clawbacks, lot_id"""
+AWARD_ROWS = """json_to_recordset($1::json) AS v(merchant_id text, order_id bigint, customer_id bigint, base numeric,
+    refunded_base numeric, cancelled boolean, awarded_at timestamptz, rule text, points_per_unit numeric,
+    fixed_points bigint, multiplier numeric, settings_version int, awarded bigint, clawed_back bigint, clawbacks int,
+    lot_id uuid)"""
+LOT_COLUMNS = """merchant_id, lot_id, customer_id, order_id, granted, remaining, expired, pending, available_at,
+    expires_at"""
+LOT_ROWS = """json_to_recordset($1::json) AS v(merchant_id text, lot_id uuid, customer_id bigint, order_id bigint,
+    granted bigint, remaining bigint, expired bigint, pending boolean, available_at timestamptz,
+    expires_at timestamptz)"""
+
+award_values = attrgetter(*OrderAward.__dataclass_fields__)
+_encoder = msgspec.json.Encoder(decimal_format="string")
+
+
+def flat(row: Transaction) -> dict[str, Any]:
+    """A transaction with its origin's fields beside its own, as the table has them."""
+    origin = row.origin
+    return {
+        "merchant_id": row.merchant_id,
+        "transaction_id": row.transaction_id,
+        "customer_id": row.customer_id,
+        "kind": row.kind,
+        "points": row.points,
+        "source": origin.source,
+        "order_id": origin.order_id,
+        "rule": origin.rule,
+        "settings_version": origin.settings_version,
+        "actor": origin.actor,
+        "note": origin.note,
+        "created_at": row.created_at,
+    }
+
+
+def as_json(rows: Sequence[OrderAward | Lot | dict[str, Any]]) -> str:
+    """Rows as one parameter, their fields named as the columns.
+
+    For wide rows: an array a column costs Python 0.2 to 1.5 µs for each value, of which decimals and times are the
+    dearest, where JSON costs 1 µs for a row; PostgreSQL then has 4 µs of a row to read, on another core.
+    """
+    return _encoder.encode(rows).decode()
+
+
+def lot_state(lot: Lot) -> tuple[int, int, bool]:
+    """What of a lot may change after it was made."""
+    return lot.remaining, lot.expired, lot.pending
+
+
+def member_arrays(members: Sequence[Member]) -> list[list[Any]]:
+    return [
+        [member.merchant_id for member in members],
+        [member.customer_id for member in members],
+        [member.pending for member in members],
+        [member.available for member in members],
+        [member.held for member in members],
+        [member.lifetime_earned for member in members],
+        [member.lifetime_redeemed for member in members],
+    ]
