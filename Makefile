@@ -57,14 +57,15 @@ integration: $(READY) ## Integration tests: real PostgreSQL, Redis and Kafka, st
 
 .PHONY: e2e
 e2e: $(READY) ## End to end: the whole product as real processes, in both packings
-	@$(BIN)/pytest -q -n 2 --dist loadgroup tests/e2e
+	@$(BIN)/pytest -q -n 2 --dist loadfile tests/e2e
 
 .PHONY: test
 test: $(READY) ## All tests, with coverage. Needs Java 17 and Maven for Kafka, nothing else
 	@echo "Runs unit, integration and end-to-end tests. They start PostgreSQL, Redis and Kafka of their own in temporary"
 	@echo "folders on free ports, because what is promised (durability, isolation, order) is theirs to keep, and stop them."
 	@rm -f .coverage .coverage.*
-	@$(BIN)/pytest -n 2 --dist loadgroup --cov --cov-report= tests
+	@$(BIN)/pytest -q -n 2 --dist loadfile --cov --cov-report= tests/unit tests/architecture tests/integration
+	@$(BIN)/pytest -q -n 2 --dist loadfile --cov --cov-append --cov-report= tests/e2e
 	@$(BIN)/coverage report --fail-under=80
 
 .PHONY: bench

@@ -44,7 +44,7 @@ class Process:
         self.name = name
         self.log = folder / f"{name}.log"
         self._arguments = arguments
-        self._environment = dict(os.environ) | dict(environment)
+        self._environment = dict(os.environ) | {"PYTHONFAULTHANDLER": "1"} | dict(environment)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -124,17 +124,20 @@ class Platform(ABC):
 
     def wait_until_ready(self, merchant: str) -> None:
         """Return when the merchant's gateway says it is ready."""
+        self._wait_until(self.url(merchant), merchant)
+
+    def _wait_until(self, url: str, name: str) -> None:
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
-                if httpx.get(f"{self.url(merchant)}/readyz", timeout=5).status_code == 200:
+                if httpx.get(f"{url}/readyz", timeout=5).status_code == 200:
                     return
             except (httpx.TransportError, RuntimeError):
                 pass
             dead = [process for process in self.processes.values() if not process.alive()]
             if dead or time.monotonic() > deadline:
                 logs = "\n\n".join(f"{each.name}:\n{each.tail()}" for each in dead or self.processes.values())
-                raise AssertionError(f"{self.packing} did not become ready:\n{logs}")
+                raise AssertionError(f"{name} did not become ready:\n{logs}")
             time.sleep(0.05)
 
     def token(self, merchant: str, role: str = "owner") -> str:
@@ -240,6 +243,7 @@ class SeparatePlatform(Platform):
         super().__init__(folder)
         self._environments: dict[str, dict[str, str]] = {}
         self._http: dict[str, int] = {}
+        self._addresses: dict[str, str] = {}
         key = base64.b64encode(os.urandom(32)).decode()
         for merchant, split in (("acme", True), ("brew", False)):
             names = services if split else ["all"]
@@ -269,6 +273,7 @@ class SeparatePlatform(Platform):
                     "LOYALNEST_PEERS": json.dumps(others),
                 }
                 label = name if split else merchant
+                self._addresses[label] = f"http://127.0.0.1:{http}"
                 self.processes[label] = Process(label, ["serve", "--services", name], common | own, folder)
 
     def start(self) -> None:
@@ -278,8 +283,8 @@ class SeparatePlatform(Platform):
             assert migrated.returncode == 0, migrated.stderr
         for process in self.processes.values():
             process.start()
-        for merchant in self._environments:
-            self.wait_until_ready(merchant)
+        for name, url in self._addresses.items():
+            self._wait_until(url, name)
 
     def url(self, merchant: str) -> str:
         return f"http://127.0.0.1:{self._http[merchant]}"

@@ -135,11 +135,11 @@ class Runtime:
         settings = self.settings
         self._stack.push_async_callback(self._pools.close)
         self._stack.push_async_callback(self._channels.close)
-        if not self._services:  # only the peers are called
-            return
         self.bus = open_bus(settings)
         self._stack.push_async_callback(self.bus.stop)
         await self.bus.start()
+        if not self._services:  # only the peers are called
+            return
         redis = open_redis(settings)
         self._stack.push_async_callback(redis.aclose)
         keys = KeyRing(self._key_source(), KeyEncryptionKeys.from_settings(settings))

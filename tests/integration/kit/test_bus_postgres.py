@@ -1,6 +1,7 @@
 """What the PostgreSQL bus promises beyond the common suite."""
 
 import asyncio
+import itertools
 import os
 import shutil
 import signal
@@ -39,10 +40,14 @@ async def other(database_url: str) -> AsyncIterator[PostgresBus]:
     await other.stop()
 
 
+_runs = itertools.count()
+
+
 async def skipped(database_url: str, slow: PostgresBus, fast: PostgresBus) -> int:
     """How many events a third process, reading by position, never sees while two append: large writes and small."""
     stop = asyncio.Event()
     seen: set[int] = set()
+    first = next(_runs) * 10_000_000  # what an earlier call published is read again, and not counted
     third = PostgresBus(database_url)
     await third.start()
     subscription = third.subscribe("g", TOPIC)
@@ -60,15 +65,15 @@ async def skipped(database_url: str, slow: PostgresBus, fast: PostgresBus) -> in
             pass
 
     async def small() -> int:
-        number = 1_000_000
+        number = first + 1_000_000
         while not stop.is_set():
             await fast.publish([event(number)])
             number += 1
-        return number - 1_000_000
+        return number - first - 1_000_000
 
     await fetch()
     reading, writing = asyncio.create_task(reader()), asyncio.create_task(small())
-    for start in range(0, 40 * 400, 400):
+    for start in range(first, first + 40 * 400, 400):
         await slow.publish([event(number) for number in range(start, start + 400)])
     stop.set()
     await reading
@@ -76,7 +81,7 @@ async def skipped(database_url: str, slow: PostgresBus, fast: PostgresBus) -> in
     while await fetch():
         pass
     await third.stop()
-    return published - len(seen)
+    return published - sum(number >= first for number in seen)
 
 
 async def test_a_reader_skips_nothing_while_two_processes_append(

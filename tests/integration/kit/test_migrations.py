@@ -120,7 +120,11 @@ async def test_a_failed_migration_is_rolled_back_and_named(database_url: str, tm
     assert row[0] == "0002"  # the steps before it stay
     repaired = BROKEN.replace("1 / 0", "1 / 1")
     assert await run(database_url, service_of(tmp_path, COUNTERS, SECOND, repaired)) == {"counters": "0003"}
-    locks = await query(database_url, "SELECT FROM pg_locks WHERE locktype = 'advisory'")
+    locks = await query(
+        database_url,
+        "SELECT FROM pg_locks JOIN pg_database ON oid = database "
+        "WHERE locktype = 'advisory' AND datname = current_database()",
+    )
     assert locks == []
 
 
