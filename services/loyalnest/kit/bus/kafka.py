@@ -10,7 +10,6 @@ import structlog
 from confluent_kafka import (
     OFFSET_BEGINNING,
     Consumer,
-    ConsumerGroupTopicPartitions,
     KafkaError,
     KafkaException,
     TopicPartition,
@@ -20,14 +19,18 @@ from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # type: ign
 from loyalnest.kit.bus.base import TopicLag
 from loyalnest.kit.bus.kafka_messages import event_of
 from loyalnest.kit.bus.kafka_producer import KafkaProducer
-from loyalnest.kit.bus.kafka_reader import FOREIGN, KafkaSubscription, consumer_settings
+from loyalnest.kit.bus.kafka_reader import (
+    ASK_SECONDS,
+    FOREIGN,
+    KafkaSubscription,
+    committed_offsets,
+    consumer_settings,
+)
 from loyalnest.kit.errors import Unavailable
 from loyalnest.kit.events import Event
 
 log = structlog.get_logger(__name__)
 
-ASK_SECONDS = 10.0
-"""How long a question to the brokers may take."""
 COPIES = 3
 MOST_BYTES = 8 * 1024 * 1024
 """A sealed delivery of a topic without facts is up to 1.4 MB, above the brokers' default."""
@@ -149,22 +152,21 @@ class KafkaBus:
         if not ends:
             return TopicLag(group, topic, 0)
         name = f"{self._prefix}{group}.{topic}"
-        places = [TopicPartition(self._prefix + topic, p) for p in ends]
-        admin = self._started()
-        answers = await self._ask(
-            lambda: admin.list_consumer_group_offsets(
-                [ConsumerGroupTopicPartitions(name, places)], request_timeout=ASK_SECONDS
-            ).values(),
-            KafkaError.GROUP_ID_NOT_FOUND,
-        )
-        committed = {
-            place.partition: place.offset
-            for answer in answers
-            for place in answer.topic_partitions
-            if place.offset >= 0
-        }
+        reading = next((each for each in self._subscriptions if each.group == name and each.is_open), None)
+        if reading is not None:
+            committed = await reading.committed(list(ends))
+        else:
+            committed = await asyncio.to_thread(self._committed, name, topic, list(ends))
         behind = sum(max(0, end - max(start, committed.get(p, 0))) for p, (start, end) in ends.items())
         return TopicLag(group, topic, behind)
+
+    def _committed(self, group: str, topic: str, partitions: list[int]) -> dict[int, int]:
+        """What a group has committed that this process does not read for."""
+        consumer = Consumer(consumer_settings(self._brokers, self._client_id, group))
+        try:
+            return committed_offsets(consumer, self._prefix + topic, partitions)
+        finally:
+            consumer.close()
 
     async def _ends(self, topic: str) -> dict[int, tuple[int, int]]:
         """Per partition of `topic`, the first offset kept and the one after the last. Empty for an unknown topic."""

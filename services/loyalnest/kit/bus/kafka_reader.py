@@ -1,7 +1,7 @@
 """The reading side of the Kafka bus: one consumer per subscription, driven from a thread of its own."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -33,6 +33,10 @@ _LOST = frozenset(
 """Refused commits after which another member reads the partition: the batch comes to it again, which is allowed."""
 
 
+ASK_SECONDS = 10.0
+"""How long a question to the brokers may take."""
+
+
 def consumer_settings(brokers: str, client_id: str, group: str) -> dict[str, Any]:
     """Settings common to every consumer of the bus."""
     return {
@@ -50,6 +54,19 @@ def consumer_settings(brokers: str, client_id: str, group: str) -> dict[str, Any
     }
 
 
+def committed_offsets(consumer: Consumer, topic: str, partitions: Sequence[int]) -> dict[int, int]:
+    """What the consumer's group has committed of the Kafka topic `topic`, by partition. Raises Unavailable.
+
+    The admin client could tell, too, but ends the whole process if the coordinator moves meanwhile
+    (confluentinc/librdkafka#5040, open).
+    """
+    try:
+        answers = consumer.committed([TopicPartition(topic, p) for p in partitions], timeout=ASK_SECONDS)
+    except (KafkaException, RuntimeError) as error:
+        raise Unavailable(f"Kafka does not tell a group's position: {error}") from error
+    return {place.partition: place.offset for place in answers if place.offset >= 0}
+
+
 class KafkaSubscription:
     """One consumer in the group `group_id`; Kafka itself shares the partitions out among the group's members.
 
@@ -59,6 +76,7 @@ class KafkaSubscription:
 
     def __init__(self, settings: dict[str, Any], topic: str, kafka_topic: str) -> None:
         self._topic, self._kafka_topic = topic, kafka_topic
+        self.group: str = settings["group.id"]
         self._settings = settings | {
             "partition.assignment.strategy": "cooperative-sticky",
             "session.timeout.ms": 10_000,
@@ -72,6 +90,11 @@ class KafkaSubscription:
         self._reached: dict[int, int] = {}  # partition -> offset after the last message fetched
         self._rewind = False
         self._untaken = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was not closed."""
+        return self._thread is not None
 
     async def fetch(self, limit: int, wait: float) -> Batch:
         """See Subscription. Raises Unavailable if the broker refuses; while it is away, batches are empty."""
@@ -87,6 +110,10 @@ class KafkaSubscription:
     async def rewind(self) -> None:
         """See Subscription. Done by the next fetch."""
         self._rewind = True
+
+    async def committed(self, partitions: Sequence[int]) -> dict[int, int]:
+        """See `committed_offsets`, for the subscription's group. Waits while a fetch waits. Raises Unavailable."""
+        return await self._call(lambda: committed_offsets(self._joined(), self._kafka_topic, partitions))
 
     async def close(self) -> None:
         """See Subscription."""
