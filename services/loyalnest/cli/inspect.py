@@ -1,9 +1,9 @@
 """`loyalnest services`: what there is."""
 
+import textwrap
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from loyalnest.cli.console import out
 from loyalnest.kit.discovery import discover, in_dependency_order
@@ -19,19 +19,19 @@ def services(
         for service in in_dependency_order(found, list(found)):
             typer.echo(service.name)
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("SERVICE", "NEEDS", "CONSUMES", "PRODUCES", "METHODS"):
-        table.add_column(column, overflow="fold")
     for service in in_dependency_order(found, list(found)):
-        table.add_row(
-            f"{service.name}\n[dim]{service.summary}[/]",
-            "\n".join(service.needs) or "-",
-            "\n".join(service.consumes) or "-",
-            "\n".join(payload.topic for payload in service.produces) or "-",
-            "\n".join(methods(service)) or "-",
-        )
-        table.add_row()
-    out.print(table)
+        out.print(f"[bold]{service.name}[/]  {service.summary}")
+        parts = {
+            "needs": service.needs,
+            "consumes": service.consumes,
+            "produces": [payload.topic for payload in service.produces],
+            "methods": methods(service),
+        }
+        for name, values in parts.items():
+            if values:
+                text = textwrap.fill(", ".join(values), out.width - 12, subsequent_indent=" " * 12)
+                out.print(f"  {name:<10}{text}")
+        out.print()
 
 
 def methods(service: Service) -> list[str]:

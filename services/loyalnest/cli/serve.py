@@ -1,6 +1,7 @@
 """`loyalnest serve` and `loyalnest migrate`: what a container runs, configured by its environment."""
 
 import asyncio
+import inspect
 import signal
 from pathlib import Path
 from typing import Annotated
@@ -38,7 +39,7 @@ def serve(services: Names = "all") -> None:
     run(lambda: _serve(settings, names, programs_of(settings.programs)))
 
 
-serve.__doc__ = f"{serve.__doc__}\n\n\b\n{_variables()}"
+serve.__doc__ = f"{inspect.cleandoc(serve.__doc__ or '')}\n\n\b\n{_variables()}"
 
 
 def migrate(services: Names = "all") -> None:
