@@ -1,7 +1,6 @@
 """`loyalnest serve` and `loyalnest migrate`: what a container runs, configured by its environment."""
 
 import asyncio
-import inspect
 import signal
 from pathlib import Path
 from typing import Annotated
@@ -28,18 +27,19 @@ def _variables() -> str:
     return "\n".join(lines)
 
 
-def serve(services: Names = "all") -> None:
-    """Run services in this process until SIGTERM or Ctrl-C, then drain and stop.
+_SERVE_HELP = """Run services in this process until SIGTERM or Ctrl-C, then drain and stop.
 
-    Databases must be migrated before (loyalnest migrate).
-    """
+Databases must be migrated before (loyalnest migrate)."""
+
+
+def serve(services: Names = "all") -> None:
     names = chosen(services)
     settings = Settings()
     logs.configure(settings)
     run(lambda: _serve(settings, names, programs_of(settings.programs)))
 
 
-serve.__doc__ = f"{inspect.cleandoc(serve.__doc__ or '')}\n\n\b\n{_variables()}"
+serve.__doc__ = f"{_SERVE_HELP}\n\n\b\n{_variables()}"
 
 
 def migrate(services: Names = "all") -> None:

@@ -16,10 +16,6 @@ from loyalnest.kit.database import Connection
 from loyalnest.kit.errors import RaceLost
 from loyalnest.points.models import Lot, Member, OrderAward, Transaction
 from loyalnest.points.rows import (
-    AWARD_COLUMNS,
-    AWARD_ROWS,
-    LOT_COLUMNS,
-    LOT_ROWS,
     as_json,
     award_values,
     flat,
@@ -132,8 +128,8 @@ class Book:
         if new:
             await connection.execute(
                 f"""
-                INSERT INTO points.order_awards ({AWARD_COLUMNS})
-                SELECT {AWARD_COLUMNS} FROM {AWARD_ROWS}
+                INSERT INTO points.order_awards ({_AWARD_COLUMNS})
+                SELECT {_AWARD_COLUMNS} FROM {_AWARD_ROWS}
                 """,
                 as_json(new),
             )
@@ -146,7 +142,7 @@ class Book:
                     points_per_unit = v.points_per_unit, fixed_points = v.fixed_points, multiplier = v.multiplier,
                     settings_version = v.settings_version, awarded = v.awarded, clawed_back = v.clawed_back,
                     clawbacks = v.clawbacks, lot_id = v.lot_id
-                FROM {AWARD_ROWS}
+                FROM {_AWARD_ROWS}
                 WHERE a.merchant_id = v.merchant_id AND a.order_id = v.order_id
                 """,
                 as_json(known),
@@ -220,13 +216,13 @@ class Book:
         changed = [lot for lot in lots if lot.lot_id in stored and stored[lot.lot_id] != lot_state(lot)]
         if new:
             await connection.execute(
-                f"INSERT INTO points.lots ({LOT_COLUMNS}) SELECT {LOT_COLUMNS} FROM {LOT_ROWS}", as_json(new)
+                f"INSERT INTO points.lots ({_LOT_COLUMNS}) SELECT {_LOT_COLUMNS} FROM {_LOT_ROWS}", as_json(new)
             )
         if changed:
             await connection.execute(
                 f"""
                 UPDATE points.lots l SET remaining = v.remaining, expired = v.expired, pending = v.pending
-                FROM {LOT_ROWS}
+                FROM {_LOT_ROWS}
                 WHERE l.merchant_id = v.merchant_id AND l.lot_id = v.lot_id
                 """,
                 as_json(changed),
@@ -280,3 +276,16 @@ def sorted_columns(keys: Iterable[tuple[Any, Any]]) -> tuple[list[Any], list[Any
     """Unique keys, sorted, as two arrays."""
     ordered = sorted(set(keys))
     return [key[0] for key in ordered], [key[1] for key in ordered]
+
+
+_AWARD_COLUMNS = """merchant_id, order_id, customer_id, base, refunded_base, cancelled, awarded_at, rule,
+    points_per_unit, fixed_points, multiplier, settings_version, awarded, clawed_back, clawbacks, lot_id"""
+_AWARD_ROWS = """json_to_recordset($1::json) AS v(merchant_id text, order_id bigint, customer_id bigint, base numeric,
+    refunded_base numeric, cancelled boolean, awarded_at timestamptz, rule text, points_per_unit numeric,
+    fixed_points bigint, multiplier numeric, settings_version int, awarded bigint, clawed_back bigint, clawbacks int,
+    lot_id uuid)"""
+_LOT_COLUMNS = """merchant_id, lot_id, customer_id, order_id, granted, remaining, expired, pending, available_at,
+    expires_at"""
+_LOT_ROWS = """json_to_recordset($1::json) AS v(merchant_id text, lot_id uuid, customer_id bigint, order_id bigint,
+    granted bigint, remaining bigint, expired bigint, pending boolean, available_at timestamptz,
+    expires_at timestamptz)"""

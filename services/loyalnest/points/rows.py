@@ -8,18 +8,6 @@ import msgspec
 
 from loyalnest.points.models import Lot, Member, OrderAward, Transaction
 
-AWARD_COLUMNS = """merchant_id, order_id, customer_id, base, refunded_base, cancelled, awarded_at, rule,
-    points_per_unit, fixed_points, multiplier, settings_version, awarded, clawed_back, clawbacks, lot_id"""
-AWARD_ROWS = """json_to_recordset($1::json) AS v(merchant_id text, order_id bigint, customer_id bigint, base numeric,
-    refunded_base numeric, cancelled boolean, awarded_at timestamptz, rule text, points_per_unit numeric,
-    fixed_points bigint, multiplier numeric, settings_version int, awarded bigint, clawed_back bigint, clawbacks int,
-    lot_id uuid)"""
-LOT_COLUMNS = """merchant_id, lot_id, customer_id, order_id, granted, remaining, expired, pending, available_at,
-    expires_at"""
-LOT_ROWS = """json_to_recordset($1::json) AS v(merchant_id text, lot_id uuid, customer_id bigint, order_id bigint,
-    granted bigint, remaining bigint, expired bigint, pending boolean, available_at timestamptz,
-    expires_at timestamptz)"""
-
 award_values = attrgetter(*OrderAward.__dataclass_fields__)
 _encoder = msgspec.json.Encoder(decimal_format="string")
 

@@ -100,7 +100,7 @@ async def test_without_the_lock_it_would(
     assert unlocked != postgres_appender.APPEND
     monkeypatch.setattr(postgres_appender, "APPEND", unlocked)
     lost = 0
-    for _ in range(10):
+    for _ in range(60):
         lost = await skipped(database_url, bus, other)
         if lost:
             break
