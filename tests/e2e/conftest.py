@@ -1,5 +1,6 @@
 """One suite, run against each packing."""
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,8 +16,8 @@ from loyalnest.kit.embedded.redis import EmbeddedRedis
 @pytest.fixture(scope="session", params=["embedded", "separate"])
 def platform(request: pytest.FixtureRequest, server_folder: Path) -> Iterator[Platform]:
     """LoyalNest with the merchants acme and brew, running."""
-    folder = server_folder / str(request.param)
-    folder.mkdir()
+    folder = Path(tempfile.mkdtemp(prefix=f"{request.param}_", dir=server_folder))  # a file may ask for it again
+    folder.chmod(0o755)
     chosen = embedded(folder) if request.param == "embedded" else separate(request, folder)
     try:
         chosen.start()

@@ -1,6 +1,7 @@
 """A signed order becomes points, a segment and a score; refunds, cancellations and repeats end in the right balance."""
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -40,9 +41,16 @@ def test_history_tells_each_posting_with_entries_that_sum_to_zero(platform: Plat
     bought = order(customer=body, lines=[line(price="10.00", quantity=1)])
     platform.accept("acme", "orders/paid", bought)
     platform.accept("acme", "refunds/create", refund(bought))
-    eventually(lambda: _expect(platform, customer_id, available=0, lifetime_earned=0))
-    history = platform.get("acme", "/frontend/points/history", customer_id=str(customer_id))["transactions"]
-    assert [each["kind"] for each in history] == ["clawback", "accrual"]
+
+    def posted() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = platform.get("acme", "/frontend/points/history", customer_id=str(customer_id))[
+            "transactions"
+        ]
+        assert [each["kind"] for each in found] == ["clawback", "accrual"]
+        return found
+
+    history = eventually(posted)
+    _expect(platform, customer_id, available=0, lifetime_earned=0)
     assert all(sum(entry["amount"] for entry in each["entries"]) == 0 for each in history)
     assert all(each["order_id"] == str(bought["id"]) for each in history)
 

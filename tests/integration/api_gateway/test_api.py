@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -193,10 +194,17 @@ async def test_bad_bodies_of_api_calls(gateway: Gateway, content: bytes, status:
     PROBLEM.validate(answer.json())
 
 
+PIECE = 64 * 1024
+
+
 async def test_files_may_be_longer_than_json_but_not_endless(gateway: Gateway) -> None:
+    async def pieces(size: int) -> AsyncIterator[bytes]:
+        for _ in range(size // PIECE):
+            yield b"x" * PIECE
+
     async def send(size: int, media_type: str) -> int:
-        headers = OWNER | {"Idempotency-Key": "k", "Content-Type": media_type}
-        answer = await gateway.http.post("/frontend/points/redeem", content=b"x" * size, headers=headers)
+        headers = OWNER | {"Idempotency-Key": "k", "Content-Type": media_type, "Content-Length": str(size)}
+        answer = await gateway.http.post("/frontend/points/redeem", content=pieces(size), headers=headers)
         PROBLEM.validate(answer.json())
         return answer.status_code
 

@@ -14,8 +14,9 @@ MAX_URL_BYTES: Final = 8 * 1024
 MAX_HEADERS: Final = 100
 HEAD_SECONDS: Final = 15.0
 """How long a head may take from its first byte, and a new connection to send one."""
-MAX_DISCARDED_BYTES: Final = 16 * 1024 * 1024
-"""What is left of a body after its answer is read and thrown away up to here, so that the client sees the answer."""
+MAX_DISCARDED_BYTES: Final = 32 * 1024 * 1024
+"""What is left of a body after its answer is read and thrown away up to here, so that the client sees the answer: twice
+what any route takes."""
 
 
 class _Refused(Exception):
