@@ -155,7 +155,7 @@ async def list_for(
     rows = await connection.fetch(
         f"""
         SELECT {_COLUMNS} FROM points.reward_redemptions
-        WHERE merchant_id = $1 AND ($2 = 0 OR customer_id = $2) AND ($3::uuid IS NULL OR redemption_id < $3)
+        WHERE merchant_id = $1 AND ($2::bigint = 0 OR customer_id = $2) AND ($3::uuid IS NULL OR redemption_id < $3)
         ORDER BY redemption_id DESC LIMIT $4
         """,
         merchant_id,

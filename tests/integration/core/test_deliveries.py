@@ -13,6 +13,7 @@ from loyalnest.api_gateway.events import PersonalData, WebhookReceived
 from loyalnest.core import core_pb2 as pb
 from loyalnest.core.events import CustomerCreated, CustomerUpdated
 from loyalnest.kit.crypto.envelope import SealError
+from loyalnest.kit.database import OUTAGES
 from loyalnest.kit.errors import NotFound, Unavailable
 from loyalnest.kit.events import Event
 
@@ -215,12 +216,17 @@ async def test_batches_at_the_same_time_lose_nothing(core: Core) -> None:
                 try:
                     await core.deliveries.handle(part[start : start + 15])
                     break
-                except Unavailable:  # RaceLost: the consumer loop brings the batch again
+                except OUTAGES:  # a lost race or a deadlock: the consumer loop brings the batch again
                     await asyncio.sleep(0.01)
 
     async def score() -> None:
         for minute in range(10):
-            await core.scores.handle([scored(n, minute, f"s{minute}") for n in range(1, 41)])
+            while True:
+                try:
+                    await core.scores.handle([scored(n, minute, f"s{minute}") for n in range(1, 41)])
+                    break
+                except OUTAGES:
+                    await asyncio.sleep(0.01)
 
     for each in parts:
         random.Random(3).shuffle(each)
