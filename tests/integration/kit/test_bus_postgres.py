@@ -1,7 +1,6 @@
 """What the PostgreSQL bus promises beyond the common suite."""
 
 import asyncio
-import itertools
 import os
 import shutil
 import signal
@@ -16,7 +15,6 @@ import msgspec
 import pytest
 
 from integration.kit.test_bus import TOPIC, event, numbers, read
-from loyalnest.kit.bus import postgres_appender
 from loyalnest.kit.bus.postgres import PostgresBus
 from loyalnest.kit.embedded.postgres import EmbeddedPostgres
 from loyalnest.kit.errors import Unavailable
@@ -38,73 +36,6 @@ async def other(database_url: str) -> AsyncIterator[PostgresBus]:
     await other.start()
     yield other
     await other.stop()
-
-
-_runs = itertools.count()
-
-
-async def skipped(database_url: str, slow: PostgresBus, fast: PostgresBus) -> int:
-    """How many events a third process, reading by position, never sees while two append: large writes and small."""
-    stop = asyncio.Event()
-    seen: set[int] = set()
-    first = next(_runs) * 10_000_000  # what an earlier call published is read again, and not counted
-    third = PostgresBus(database_url)
-    await third.start()
-    subscription = third.subscribe("g", TOPIC)
-
-    async def fetch() -> int:
-        third.watch._looked_at = float("-inf")  # look at every turn, not every half second
-        batch = await subscription.fetch(500, 0.0)
-        seen.update(numbers(batch.events))
-        return len(batch.events)
-
-    async def reader() -> None:
-        while not stop.is_set():
-            await fetch()
-        while await fetch():
-            pass
-
-    async def small() -> int:
-        number = first + 1_000_000
-        while not stop.is_set():
-            await fast.publish([event(number)])
-            number += 1
-        return number - first - 1_000_000
-
-    await fetch()
-    reading, writing = asyncio.create_task(reader()), asyncio.create_task(small())
-    for start in range(first, first + 40 * 400, 400):
-        await slow.publish([event(number) for number in range(start, start + 400)])
-    stop.set()
-    await reading
-    published = 40 * 400 + await writing
-    while await fetch():
-        pass
-    await third.stop()
-    return published - sum(number >= first for number in seen)
-
-
-async def test_a_reader_skips_nothing_while_two_processes_append(
-    database_url: str, bus: PostgresBus, other: PostgresBus
-) -> None:
-    assert await skipped(database_url, bus, other) == 0
-
-
-async def test_without_the_lock_it_would(
-    database_url: str, bus: PostgresBus, other: PostgresBus, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Shows that the test above can fail: the same race, and positions drawn without the lock."""
-    unlocked = postgres_appender.APPEND.replace(
-        "pg_advisory_xact_lock(hashtextextended('loyalnest.bus.append', 0))", "1 AS one"
-    )
-    assert unlocked != postgres_appender.APPEND
-    monkeypatch.setattr(postgres_appender, "APPEND", unlocked)
-    lost = 0
-    for _ in range(60):
-        lost = await skipped(database_url, bus, other)
-        if lost:
-            break
-    assert lost > 0
 
 
 async def test_publishes_at_once_share_transactions(database_url: str, bus: PostgresBus) -> None:
