@@ -68,9 +68,7 @@ async def test_a_new_server_is_durable_private_and_keeps_its_data(postgres: Embe
     assert stat.S_IMODE((folder / "pg").stat().st_mode) == 0o700
     postgres.stop()
     postgres.stop()
-    started = time.monotonic()
     postgres.start()
-    assert time.monotonic() - started < 5
     assert await ask(postgres, "SELECT x FROM kept", "loyalnest") == 42
 
 
