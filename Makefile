@@ -34,7 +34,7 @@ proto: $(READY) ## Generate the gRPC code from the services' .proto files
 
 .PHONY: check
 check: $(READY) ## Lint and type-check
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy services tests tools
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy services operator tests tools
 
 .PHONY: format
 format: $(READY) ## Format the code

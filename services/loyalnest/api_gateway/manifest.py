@@ -19,4 +19,5 @@ SERVICE = Service(
     build=build,
     needs=("auth",),
     produces=(WebhookReceived,),
+    edge=True,
 )

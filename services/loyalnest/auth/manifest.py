@@ -97,4 +97,5 @@ SERVICE = Service(
     routes=routes,
     public_routes=public_routes,
     key_source=key_source,
+    calls_out=True,
 )

@@ -105,7 +105,8 @@ class Runtime:
         services: Mapping[str, Service] | None = None,
     ) -> None:
         self.settings = settings
-        self._all = discover() if services is None else services
+        there_are = discover() if services is None else services
+        self._all = {name: each for name, each in there_are.items() if name not in settings.disabled_services}
         self._services = in_dependency_order(self._all, names)
         self._programs = programs
         self._listen_grpc = listen_grpc

@@ -93,6 +93,8 @@ class Service:
         behind the bearer token.
     public_routes: those that need no token, such as the OAuth callback.
     key_source: given a channel to this service, where every process gets the merchants' wrapped keys (auth has it).
+    edge: whether it answers requests from outside the platform on its HTTP port.
+    calls_out: whether it calls servers outside the platform, such as Shopify's.
     """
 
     name: str
@@ -106,6 +108,8 @@ class Service:
     routes: Callable[["Environment"], "APIRouter"] | None = None
     public_routes: Callable[["Environment"], "APIRouter"] | None = None
     key_source: Callable[[Any], "Source"] | None = None
+    edge: bool = False
+    calls_out: bool = False
 
     def __post_init__(self) -> None:
         if self.name in self.needs:

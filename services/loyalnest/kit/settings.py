@@ -27,6 +27,7 @@ class Settings(BaseSettings):
     )
     database_connections: int = Field(default=16, ge=2, description="Most connections a process opens to one address.")
     redis_url: SecretStr = Field(default=SecretStr(""), description="Redis address.")
+    redis_prefix: str = Field(default="", description="Put before every Redis key.")
     kafka_brokers: str = Field(default="", description="Kafka bootstrap servers, with bus=kafka.")
     topic_prefix: str = Field(default="loyalnest.", description="Put before every Kafka topic.")
     topic_partitions: int = Field(default=4, ge=1, description="Partitions of a topic this process makes.")
@@ -40,6 +41,9 @@ class Settings(BaseSettings):
     )
     peers: dict[str, str] = Field(
         default_factory=dict, description="gRPC address per service that runs in another process, as a JSON object."
+    )
+    disabled_services: list[str] = Field(
+        default_factory=list, description="Services that run nowhere for this merchant, as a JSON array."
     )
     programs: list[Path] = Field(
         default_factory=list, description="Files or folders of LoyaltyProgram documents, as a JSON array."
@@ -71,4 +75,5 @@ class Settings(BaseSettings):
             database_urls={name: url.get_secret_value() for name, url in self.database_urls.items()},
             redis_url=self.redis_url.get_secret_value(),
             topic_prefix=self.topic_prefix,
+            redis_prefix=self.redis_prefix,
         )

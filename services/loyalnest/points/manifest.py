@@ -67,4 +67,5 @@ SERVICE = Service(
     ),
     migrations="loyalnest.points.migrations",
     routes=routes,
+    calls_out=True,
 )

@@ -1,0 +1,68 @@
+"""What the operator is told about the platform. Every variable begins with `LOYALNEST_OPERATOR_`."""
+
+from typing import Any
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+import loyalnest
+from loyalnest.kit.program.spec import SYSTEM_NAMESPACE
+
+
+class OperatorSettings(BaseSettings):
+    """The platform that programs are provisioned on. The chart fills it; durations are in seconds."""
+
+    model_config = SettingsConfigDict(env_prefix="LOYALNEST_OPERATOR_", extra="ignore", hide_input_in_errors=True)
+
+    namespace: str = Field(default=SYSTEM_NAMESPACE, description="The operator's own namespace.")
+    pool_namespace: str = Field(default="loyalnest-pool", description="Where the services of Pooled programs run.")
+    image: str = Field(
+        default=f"loyalnest/loyalnest:{loyalnest.__version__}", description="Image of the services and their Jobs."
+    )
+    image_pull_policy: str = Field(default="IfNotPresent", pattern="^(Always|IfNotPresent|Never)$")
+    image_pull_secrets: list[str] = Field(
+        default_factory=list, description="Secrets in the operator's namespace that pull the image, copied to programs."
+    )
+    domain: str = Field(
+        default="", description="A program without a dashboard host gets <name>.<domain>. Empty: no Ingress for it."
+    )
+    ingress_class: str = Field(default="", description="IngressClass of the Ingresses. Empty: the cluster's default.")
+    ingress_annotations: dict[str, str] = Field(default_factory=dict, description="Put on every Ingress, as JSON.")
+    ingress_tls: bool = Field(default=False, description="Whether Ingresses have TLS, with Secret dashboard-tls.")
+    postgres_url: SecretStr = Field(
+        default=SecretStr(""), description="PostgreSQL address with a login that may create databases and roles."
+    )
+    redis_url: SecretStr = Field(default=SecretStr(""), description="Redis address of the services.")
+    kafka_brokers: str = Field(default="", description="Kafka bootstrap servers.")
+    kafka_partitions: int = Field(default=4, ge=1, description="Partitions of a program's topic.")
+    kafka_replication: int = Field(default=1, ge=1, description="Replicas of a program's topic.")
+    backing_peers: list[dict[str, Any]] = Field(
+        default_factory=lambda: [{"ipBlock": {"cidr": "0.0.0.0/0"}}],
+        description="NetworkPolicy peers of PostgreSQL, Kafka and Redis, as JSON.",
+    )
+    edge_peers: list[dict[str, Any]] = Field(
+        default_factory=list,
+        description="NetworkPolicy peers that may call the gateway, such as the Ingress controller's namespace."
+        " Empty: everybody.",
+    )
+    monitoring_peers: list[dict[str, Any]] = Field(
+        default_factory=list, description="NetworkPolicy peers that may read /metrics. Empty: nobody."
+    )
+    environment: dict[str, str] = Field(
+        default_factory=dict, description="More environment variables of every service, as JSON."
+    )
+    exports_claim: str = Field(
+        default="", description="PersistentVolumeClaim in the operator's namespace that final exports are written to."
+    )
+    workers: int = Field(default=8, ge=1, le=100, description="Programs that are reconciled at the same time.")
+    resync_seconds: float = Field(default=600, ge=10, description="How often each program is looked at unasked.")
+    retry_seconds: float = Field(
+        default=300, ge=1, description="Longest pause before a failing program is tried again."
+    )
+    lease_seconds: int = Field(default=15, ge=5, description="How long a leader that has died keeps the lead.")
+    wave_percents: list[int] = Field(
+        default=[5, 25, 100], description="Percent of the fleet that a new image reaches with each wave, as JSON."
+    )
+    health_port: int = Field(default=8081, ge=0, le=65535, description="Port of /healthz, /readyz and /metrics.")
+    log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+    log_format: str = Field(default="json", pattern="^(json|console)$")
