@@ -32,12 +32,16 @@ async def take_new(connection: Connection, schema: str, events: Sequence[Event])
     return taken
 
 
-def pruning(database: Database, retention_hours: int) -> Job:
-    """The job that keeps a service's inbox a day longer than topics keep events, so that a repeat is always known."""
+def pruning(database: Database, inbox_days: int, retention_hours: int) -> Job:
+    """The job that keeps a service's inbox for `inbox_days`, but always longer than topics keep events.
+
+    So a repeat is always known, also one that comes from a dead letter.
+    """
+    keep_days = max(inbox_days, retention_hours // 24 + 2)
 
     async def run() -> int:
         async with database.worker() as connection:
-            return await prune(connection, database.schema, retention_hours // 24 + 2)
+            return await prune(connection, database.schema, keep_days)
 
     return Job("prune_inbox", every=3600, run=run)
 

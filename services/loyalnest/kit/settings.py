@@ -32,6 +32,12 @@ class Settings(BaseSettings):
     topic_prefix: str = Field(default="loyalnest.", description="Put before every Kafka topic.")
     topic_partitions: int = Field(default=4, ge=1, description="Partitions of a topic this process makes.")
     topic_retention_hours: int = Field(default=168, ge=1, description="How long topics keep events.")
+    inbox_days: int = Field(
+        default=30,
+        ge=1,
+        description="How long services remember which events they applied; never less than two days more than topics"
+        " keep them.",
+    )
     encryption_keys: SecretStr = Field(
         default=SecretStr(""),
         description="Key-encryption keys, newest first: `id:base64` of 32 bytes, separated by commas.",
