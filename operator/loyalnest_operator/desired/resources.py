@@ -1,0 +1,104 @@
+"""Processor and memory of pods: what a program asks for, filled up with the platform's defaults.
+
+Quantities are written in the canonical form of the API server ("500m" for 0.5, "1Gi" for 1024Mi), which is what it
+gives back.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from decimal import ROUND_CEILING, Decimal
+from typing import Any, Literal
+
+from loyalnest.kit.program.spec import ResourceAmounts, Resources
+
+Amount = Literal["cpu", "memory"]
+AMOUNTS: tuple[Amount, ...] = ("cpu", "memory")
+
+_QUANTITY = re.compile(r"([0-9.]+)([a-zA-Z]*)")
+_DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
+_BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4}
+_LEAST = Decimal("1e-9")
+
+
+def number(quantity: str) -> Decimal:
+    """What `quantity`, such as 250m or 512Mi, amounts to; rounded up to a billionth, as Kubernetes does."""
+    digits, unit = _split(quantity)
+    factor = Decimal(1024) ** _BINARY[unit] if unit in _BINARY else Decimal(10) ** _DECIMAL[unit]
+    return (Decimal(digits) * factor).quantize(_LEAST, rounding=ROUND_CEILING)
+
+
+def canonical(quantity: str) -> str:
+    """`quantity` as the API server writes it: the largest unit that leaves a whole number.
+
+    Binary units stay binary from 1024 on, as long as the amount is whole.
+    """
+    return text(number(quantity), binary=_split(quantity)[1] in _BINARY)
+
+
+def text(amount: Decimal, *, binary: bool) -> str:
+    """The quantity that amounts to `amount`, in binary units if wanted and possible."""
+    if binary and amount >= 1024 and amount == amount.to_integral_value():
+        whole, unit = int(amount), ""
+        for unit_above in _BINARY:
+            if whole % 1024:
+                break
+            whole, unit = whole // 1024, unit_above
+        return f"{whole}{unit}"
+    for unit, exponent in reversed(_DECIMAL.items()):
+        scaled = amount.scaleb(-exponent)
+        if scaled == scaled.to_integral_value():
+            return f"{int(scaled)}{unit}" if amount else "0"
+    raise AssertionError("a billionth is the smallest amount")
+
+
+def fitted(given: Resources, default: Resources) -> dict[str, dict[str, str]]:
+    """The resources of a container: `given`, and `default` for what is not, so that no request is above its limit."""
+    requests: dict[str, str] = {}
+    limits: dict[str, str] = {}
+    for amount in AMOUNTS:
+        request, limit = getattr(given.requests, amount), getattr(given.limits, amount)
+        if request is None:
+            request = _pick(min, getattr(default.requests, amount), limit)
+        if limit is None and (usual := getattr(default.limits, amount)) is not None:
+            limit = _pick(max, usual, request)
+        if request is not None:
+            requests[amount] = canonical(request)
+        if limit is not None:
+            limits[amount] = canonical(limit)
+    return {key: value for key, value in (("requests", requests), ("limits", limits)) if value}
+
+
+def raised(default: Resources, several: Iterable[Resources]) -> Resources:
+    """`default` for a pod that serves several at once: raised where one of them asks for more than that.
+
+    A limit of one is no limit of all: where `default` has none, there is none.
+    """
+    asked = list(several)
+    requests: dict[str, str | None] = {}
+    limits: dict[str, str | None] = {}
+    for amount in AMOUNTS:
+        requests[amount] = _pick(max, *(getattr(each.requests, amount) for each in (default, *asked)))
+        limits[amount] = getattr(default.limits, amount)
+        if limits[amount] is not None:
+            wanted = (getattr(each.limits, amount) for each in asked)
+            limits[amount] = _pick(max, limits[amount], requests[amount], *wanted)
+    return Resources(requests=ResourceAmounts(**requests), limits=ResourceAmounts(**limits))
+
+
+def total(parts: Iterable[tuple[int, Mapping[str, Any]]], which: str, amount: Amount, otherwise: str) -> str:
+    """The sum of an amount over `parts`, each a count and a container's resources; `otherwise` where one has none."""
+    found = sum(
+        (number(resources.get(which, {}).get(amount, otherwise)) * count for count, resources in parts), Decimal(0)
+    )
+    return text(found, binary=amount == "memory")
+
+
+def _pick(choose: Any, *quantities: str | None) -> str | None:
+    there = [quantity for quantity in quantities if quantity is not None]
+    return choose(there, key=number) if there else None
+
+
+def _split(quantity: str) -> tuple[str, str]:
+    match = _QUANTITY.fullmatch(quantity)
+    assert match, "the program's model has checked it"
+    return match[1], match[2]
