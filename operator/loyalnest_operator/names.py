@@ -45,8 +45,12 @@ def database(program: str) -> str:
 
 
 def login(program: str, purpose: str) -> str:
-    """A PostgreSQL login of a program: `owner` migrates, `app` serves the Compact tier, a service serves itself."""
-    return _postgres(f"loyalnest_{program}_{purpose}")
+    """A PostgreSQL login of a program: `owner` migrates, `app` serves the Compact tier, a service serves itself.
+
+    Two underscores stand between the names, or program `x` with service `admin_core` and program `x-admin` with
+    service `core` would share a login.
+    """
+    return _postgres(f"loyalnest_{program}__{purpose}")
 
 
 def topic_prefix(program: str) -> str:

@@ -98,8 +98,9 @@ def _upgrade(connection: Connection, schema: str, folder: Path) -> str:
 
 
 def _make_roles(connection: Connection, schema: str) -> None:
-    """Make the service's two roles where they are missing, and let us become them.
+    """Make the service's two roles where they are missing, and let us become them where we may not.
 
+    A login without the right to make roles can migrate where it was given both before, as the operator does.
     Roles belong to the whole server. Inside a migration's transaction they would hold up the migrations of every
     other database on it, so each step here is a short transaction of its own.
     """
@@ -112,7 +113,14 @@ def _make_roles(connection: Connection, schema: str) -> None:
             EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
             END $$
             """
-        for statement in (make, f"GRANT {role} TO CURRENT_USER"):
+        become = f"""
+            DO $$ BEGIN
+                IF NOT pg_has_role('{role}', 'SET') THEN
+                    GRANT {role} TO CURRENT_USER;
+                END IF;
+            END $$
+            """
+        for statement in (make, become):
             connection.execute(text(statement))
             connection.commit()
 
