@@ -59,13 +59,19 @@ integration: $(READY) ## Integration tests: real PostgreSQL, Redis and Kafka, st
 e2e: $(READY) ## End to end: the whole product as real processes, in both packings
 	@$(BIN)/pytest -q -n 2 --dist loadfile tests/e2e
 
+.PHONY: operator
+operator: $(READY) ## The operator against a real Kubernetes API server, which Go builds at the first run (10 minutes)
+	@$(BIN)/pytest -q -n 2 --dist loadfile tests/operator
+
 .PHONY: test
-test: $(READY) ## All tests, with coverage. Needs Java 17 and Maven for Kafka, nothing else
-	@echo "Runs unit, integration and end-to-end tests. They start PostgreSQL, Redis and Kafka of their own in temporary"
-	@echo "folders on free ports, because what is promised (durability, isolation, order) is theirs to keep, and stop them."
+test: $(READY) ## All tests, with coverage. Needs Java 17 and Maven for Kafka, Go for Kubernetes, nothing else
+	@echo "Runs unit, integration, end-to-end and operator tests. They start PostgreSQL, Redis, Kafka and a Kubernetes API"
+	@echo "server of their own in temporary folders on free ports, because what is promised (durability, isolation, order)"
+	@echo "is theirs to keep, and stop them. The API server is built from source once, which takes some 10 minutes."
 	@rm -f .coverage .coverage.*
 	@$(BIN)/pytest -q -n 2 --dist loadfile --cov --cov-report= tests/unit tests/architecture tests/integration
 	@$(BIN)/pytest -q -n 2 --dist loadfile --cov --cov-append --cov-report= tests/e2e
+	@$(BIN)/pytest -q -n 2 --dist loadfile --cov --cov-append --cov-report= tests/operator
 	@$(BIN)/coverage report --fail-under=80
 
 .PHONY: bench
