@@ -32,6 +32,10 @@ lock: $(READY) ## Pin the newest allowed dependencies again
 proto: $(READY) ## Generate the gRPC code from the services' .proto files
 	@$(BIN)/python tools/generate_proto.py
 
+.PHONY: crd
+crd: $(READY) ## Generate the CustomResourceDefinition from the program's models
+	@$(BIN)/python tools/generate_crd.py
+
 .PHONY: check
 check: $(READY) ## Lint and type-check
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy services operator tests tools
