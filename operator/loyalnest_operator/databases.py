@@ -23,6 +23,12 @@ COMMAND_SECONDS = 120.0
 OLDEST = 16
 """Version of PostgreSQL since which a membership can be granted without being inherited."""
 
+_PASSING: tuple[type[Exception], ...] = (
+    *OUTAGES,
+    asyncpg.ObjectInUseError,
+    asyncpg.ReadOnlySQLTransactionError,  # a standby, while another server becomes the primary
+)
+
 _ROLES = """
 SELECT rolname, rolcanlogin, rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls,
        coalesce(shobj_description(oid, 'pg_authid'), '') AS comment
@@ -162,7 +168,7 @@ async def _admin(url: str) -> AsyncIterator[Connection]:
         yield connection
     except asyncpg.InsufficientPrivilegeError as error:
         raise InvalidInput(f"{server} refuses the operator's login: {_words(error)}. {_RIGHTS}") from error
-    except (*OUTAGES, asyncpg.ObjectInUseError, asyncpg.ReadOnlySQLTransactionError) as error:  # the last: a failover
+    except _PASSING as error:
         raise Unavailable(f"{server} is away or busy: {_words(error)}") from error
     except asyncpg.PostgresError as error:
         raise InvalidInput(f"{server} refuses: {_words(error)}") from error

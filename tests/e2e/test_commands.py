@@ -12,6 +12,7 @@ COMMANDS = [
     ["up"],
     ["serve"],
     ["migrate"],
+    ["provision"],
     ["services"],
     ["token"],
     ["replay"],

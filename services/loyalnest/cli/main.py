@@ -39,6 +39,7 @@ def _options(
 app.command("up")(up.up)
 app.command("serve")(serve.serve)
 app.command("migrate")(serve.migrate)
+app.command("provision")(serve.provision)
 app.command("services")(inspect.services)
 app.command("token")(admin.token)
 app.command("replay")(replay.replay)

@@ -18,9 +18,12 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from loyalnest.kit.database import without_password
+from loyalnest.kit.errors import InvalidInput, LoyalNestError, Unavailable
 from loyalnest.kit.placement import Placement
 from loyalnest.kit.roles import request_role, worker_role
 from loyalnest.kit.service import Service
@@ -34,10 +37,15 @@ _migrated: ContextVar[Connection] = ContextVar("loyalnest_migrated")
 """The connection of the migration that this task runs."""
 
 
+class MigrationFailed(LoyalNestError):
+    """PostgreSQL refused a step. `detail` names the service and says why."""
+
+
 async def migrate(placement: Placement, services: Iterable[Service]) -> dict[str, str]:
     """Bring every service's schema to its newest revision. Returns the revision per service.
 
-    Raises whatever the database said; a failed migration is rolled back and names its file in the log.
+    Raises Unavailable if a database cannot be reached, MigrationFailed with what it said; a failed migration is rolled
+    back and names its file in the log.
     """
     revisions: dict[str, str] = {}
     for service in services:
@@ -50,16 +58,31 @@ async def _migrate_service(url: str, service: Service) -> str:
     assert service.migrations
     folder = await asyncio.to_thread(_folder_of, service.migrations)
     # SQLAlchemy would read only part of what asyncpg understands in an address: sslmode, several hosts.
-    engine = create_async_engine(
-        "postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(url), poolclass=NullPool
-    )
+    engine = create_async_engine("postgresql+asyncpg://", async_creator=lambda: _connect(url), poolclass=NullPool)
     try:
         async with engine.connect() as connection:
             await connection.execute(text("SELECT pg_advisory_lock(hashtextextended('loyalnest.migrate', 0))"))
             await connection.commit()
             return await connection.run_sync(_upgrade, service.name, folder)
+    except DBAPIError as error:
+        raise MigrationFailed(f"{service.name} cannot be migrated: {_words(error)}") from error
     finally:
         await engine.dispose()
+
+
+async def _connect(url: str) -> "asyncpg.Connection[asyncpg.Record]":
+    try:
+        return await asyncpg.connect(url)
+    except (ValueError, asyncpg.ClientConfigurationError) as error:
+        raise InvalidInput(f"The PostgreSQL address {without_password(url)} is not valid: {error}") from error
+    except (OSError, asyncpg.PostgresError) as error:
+        raise Unavailable(f"PostgreSQL at {without_password(url)} cannot be reached: {error}") from error
+
+
+def _words(error: DBAPIError) -> str:
+    """What PostgreSQL said, in one line, without SQLAlchemy's name of the exception's class."""
+    said = error.orig.__cause__ if error.orig is not None else None
+    return " ".join(str(said or error.orig or error).split())
 
 
 def _folder_of(package: str) -> Path:

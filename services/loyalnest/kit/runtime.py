@@ -156,7 +156,7 @@ class Runtime:
         self._stack.callback(tracing.configure(",".join(each.name for each in self._services)))
         await self.open()
         await self._ensure_topics()
-        await self._provision()
+        await self.provision()
         for running in self._running.values():
             if running.parts.start is not None:
                 await running.parts.start()
@@ -238,7 +238,11 @@ class Runtime:
         if running.parts.stop is not None:
             self._stack.push_async_callback(running.parts.stop)
 
-    async def _provision(self) -> None:
+    async def provision(self) -> None:
+        """Give every program to each service that runs here; again it changes nothing. `open` goes before.
+
+        Raises what a service has against a program, and Unavailable while a database is away.
+        """
         for program in self._programs:
             for running in self._running.values():
                 if running.parts.provision is not None:
