@@ -48,15 +48,15 @@ class Cluster:
         self._api = api
 
     @classmethod
-    async def connect(cls, connections: int = 32) -> "Cluster":
-        """By the pod's service account, else by KUBECONFIG. Raises InvalidInput if there is neither."""
+    async def connect(cls, kubeconfig: str | None = None, connections: int = 32) -> "Cluster":
+        """By the pod's service account, else by `kubeconfig` or KUBECONFIG. Raises InvalidInput if there is none."""
         configuration = client.Configuration()
         configuration.connection_pool_maxsize = connections
         try:
             config.load_incluster_config(client_configuration=configuration)
         except ConfigException:
             try:
-                await config.load_kube_config(client_configuration=configuration)
+                await config.load_kube_config(kubeconfig, client_configuration=configuration)
             except ConfigException as error:
                 raise InvalidInput(f"No cluster: set KUBECONFIG, or run in a pod. {error}") from error
         return cls(client.ApiClient(configuration))

@@ -50,6 +50,9 @@ class ProgramStatus(Model):
         " ServicesReady, DashboardReady.",
         json_schema_extra=_BY_TYPE,
     )
+    image: str | None = Field(
+        default=None, max_length=512, description="Image that the services were last given; see version for what runs."
+    )
     dashboard_url: str | None = Field(
         default=None, alias="dashboardURL", max_length=2048, description="Address of the merchant's dashboard."
     )
