@@ -9,7 +9,6 @@ from loyalnest.kit.program.cel import VALIDATIONS
 from loyalnest.kit.program.spec import API_VERSION, KIND, LoyaltyProgram
 from loyalnest.kit.program.status import ProgramStatus
 
-GROUP, VERSION = API_VERSION.split("/")
 PLURAL = "loyaltyprograms"
 
 Schema = dict[str, Any]
@@ -39,8 +38,9 @@ _DROPPED = {"title", "propertyNames"}
 
 def definition() -> dict[str, Any]:
     """The whole CustomResourceDefinition, as plain values."""
+    group, _, name = API_VERSION.partition("/")
     version = {
-        "name": VERSION,
+        "name": name,
         "served": True,
         "storage": True,
         "subresources": {"status": {}},
@@ -50,9 +50,9 @@ def definition() -> dict[str, Any]:
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{PLURAL}.{GROUP}"},
+        "metadata": {"name": f"{PLURAL}.{group}"},
         "spec": {
-            "group": GROUP,
+            "group": group,
             "scope": "Cluster",
             "names": {
                 "kind": KIND,
