@@ -16,7 +16,7 @@ from loyalnest.kit import inbox, migrations, tracing
 from loyalnest.kit.bus import EventBus
 from loyalnest.kit.bus.postgres import PostgresBus
 from loyalnest.kit.clock import Clock, system_clock
-from loyalnest.kit.consumer import ConsumerLoop, dead_letter_topic
+from loyalnest.kit.consumer import ConsumerLoop, topics_of
 from loyalnest.kit.crypto.kek import KeyEncryptionKeys
 from loyalnest.kit.crypto.keyring import KeyRing, Source, WrappedKey
 from loyalnest.kit.database import OUTAGES, Database, Locks, Pools
@@ -194,10 +194,7 @@ class Runtime:
         return True
 
     async def _ensure_topics(self) -> None:
-        topics = {payload.topic for each in self._all.values() for payload in each.produces}
-        topics |= {topic for each in self._services for topic in each.consumes}
-        topics |= {dead_letter_topic(each.name) for each in self._services}
-        await self.bus.ensure_topics(sorted(topics))
+        await self.bus.ensure_topics(topics_of(self._all.values(), self._services))
 
     def _key_source(self) -> Source:
         """Where keys come from: the service that declares it, wherever it runs; its channel opens at first use."""
