@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any, cast
 
 import aiohttp
+import kopf
 import msgspec
 from kubernetes.aio import client, config
 from kubernetes.aio.config.config_exception import ConfigException
@@ -60,6 +61,22 @@ class Cluster:
             except ConfigException as error:
                 raise InvalidInput(f"No cluster: set KUBECONFIG, or run in a pod. {error}") from error
         return cls(client.ApiClient(configuration))
+
+    async def login(self) -> kopf.ConnectionInfo:
+        """The same way to the API server for Kopf, which asks again when a token was refused."""
+        configuration = self._api.configuration
+        header = await configuration.get_api_key_with_prefix("BearerToken") or ""
+        scheme, _, token = header.rpartition(" ")
+        return kopf.ConnectionInfo(
+            server=configuration.host,
+            ca_path=configuration.ssl_ca_cert,
+            ca_data=configuration.ca_cert_data,
+            insecure=not configuration.verify_ssl,
+            scheme=scheme or None,
+            token=token or None,
+            certificate_path=configuration.cert_file,
+            private_key_path=configuration.key_file,
+        )
 
     async def close(self) -> None:
         """Close the connections."""

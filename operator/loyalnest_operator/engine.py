@@ -136,7 +136,10 @@ class Engine:
 
     async def _watch(self) -> None:
         await kopf.operator(
-            registry=watch.registry_of(self), settings=watch.settings_of(), standalone=True, clusterwide=True
+            registry=watch.registry_of(self, self._cluster.login),
+            settings=watch.settings_of(),
+            standalone=True,
+            clusterwide=True,
         )
 
     async def _observe(self) -> None:

@@ -4,6 +4,7 @@ Only `on.event` is used. Kopf's create and update handlers see differences and m
 daemons and timers put a finalizer on each object. What is acted on here is the state, by `reconcile`.
 """
 
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 import kopf
@@ -15,7 +16,7 @@ from loyalnest_operator.kinds import LEASE, OWNED, PROGRAM, Kind
 OURS = f"{names.MANAGED_BY}={names.FIELD_MANAGER}"
 """Label selector of everything that the operator makes."""
 
-SERVER_SECONDS = 300.0
+SERVER_SECONDS = 300
 """How long one watch lasts: it begins anew before the server forgets where it was."""
 
 
@@ -35,7 +36,7 @@ class Listener(Protocol):
         ...
 
 
-def registry_of(listener: Listener) -> kopf.OperatorRegistry:
+def registry_of(listener: Listener, login: Callable[[], Awaitable[kopf.ConnectionInfo]]) -> kopf.OperatorRegistry:
     """Kopf's handlers, which only pass on what they get."""
     registry = kopf.OperatorRegistry()
 
@@ -45,13 +46,17 @@ def registry_of(listener: Listener) -> kopf.OperatorRegistry:
     def on_lease(**_: Any) -> None:
         listener.heard()
 
+    async def on_login(**_: Any) -> kopf.ConnectionInfo:
+        return await login()
+
+    kopf.on.login(registry=registry)(on_login)
+
     kopf.on.event(PROGRAM.group, "v1alpha1", PROGRAM.plural, registry=registry)(on_program)
     kopf.on.event(LEASE.group, "v1", LEASE.plural, registry=registry)(on_lease)
     for kind in OWNED:
         kopf.on.event(kind.group, kind.api_version.rpartition("/")[2], kind.plural, id=kind.plural, registry=registry)(
             _passing(listener, kind)
         )
-    kopf.on.login(registry=registry)(kopf.login_via_async_client)
     return registry
 
 

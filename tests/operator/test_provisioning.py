@@ -4,8 +4,6 @@ import pytest
 
 from fixtures.kubelet import Kubelet
 from fixtures.operating import World
-from loyalnest_operator import names
-from loyalnest_operator.kinds import DEPLOYMENT, NAMESPACE, OWNED
 
 
 @pytest.mark.parametrize("tier", ["Compact", "Distributed"])
@@ -22,5 +20,5 @@ async def test_a_program_becomes_ready_and_then_costs_no_write(world: World, kub
         assert await operator.until_quiet() == before
         operator.kill()
         operator.start()
-        await world.until(name, "Ready")
+        await operator.until_leading()
         assert await operator.until_quiet(8.0) == 0
