@@ -11,7 +11,7 @@ from architecture.sources import NOT_SERVICES, PACKAGE, ROOT, Module, modules, s
 TESTS = frozenset(path.stem for path in (ROOT / "tests").iterdir() if not path.name.startswith((".", "_"))) | {"tests"}
 
 SQL_MODULES = re.compile(
-    r"(^|[/_])repository\.py$|^migrations/|^kit/(outbox|inbox|jobs|migrations|database|observer|bus/.*)"
+    r"(^|[/_])repository\.py$|^migrations/|^kit/(outbox|inbox|jobs|migrations|database|observer|privacy|bus/.*)"
 )
 SQL_EXCEPTIONS = {
     "kit/embedded/postgres.py": "asks the server that it has started for its databases",
