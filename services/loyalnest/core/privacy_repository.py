@@ -52,14 +52,15 @@ class CustomersKept:
 
     async def redact_next(self, connection: Connection, redaction: Redaction) -> Counts:
         """Delete the next customers. Those who were redacted one by one stay so; a shop that comes back begins anew."""
+        # As an array, the sub-select runs once; under IN it may run for every row, and its limit then limits nothing.
         result: str = await connection.execute(
             """
             DELETE FROM core.customers c
-            WHERE c.merchant_id = $1 AND c.customer_id IN (
+            WHERE c.merchant_id = $1 AND c.customer_id = ANY(ARRAY(
                 SELECT n.customer_id FROM core.customers n
                 WHERE n.merchant_id = $1 AND n.redacted_at IS NULL ORDER BY n.customer_id LIMIT $2
                 FOR UPDATE
-            )
+            ))
             """,
             redaction.merchant_id,
             CHUNK,
