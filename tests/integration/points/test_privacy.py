@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -15,7 +16,9 @@ from loyalnest.campaign.events import TierChanged
 from loyalnest.kit.database import OUTAGES
 from loyalnest.kit.errors import PreconditionFailed, Unavailable
 from loyalnest.kit.events import new_id
+from loyalnest.kit.pseudonymising import CUSTOMERS
 from loyalnest.points.discounts import Issued, Refused
+from loyalnest.points.privacy_repository import LEDGER
 from loyalnest.referrals.events import ReferralCompleted
 
 ANNA = 7_770_001_110_777
@@ -216,6 +219,26 @@ async def test_redactions_among_all_that_happens_break_nothing(points: Points) -
     found = await totals(points)
     assert found.lifetime_earned == 3 * 4 * (300 + 7 - 10)
     assert found.orders == 24
+
+
+async def test_what_another_commits_meanwhile_is_not_redacted_by_half(points: Points) -> None:
+    # An order without points makes no balance, so there is no row at which the two could wait for each other.
+    await points.apply(delivery(order=order(1, ANNA, "0.10")))
+    pause = f"SELECT pg_advisory_xact_lock(1) FROM {CUSTOMERS} WHERE $1 <> ''"
+    slow = replace(LEDGER, changes={"orders": LEDGER.changes["orders"], "pause": pause, **LEDGER.changes})
+    points.privacy._keeper = slow
+    async with points.database.session() as session:
+        await session.execute("SELECT pg_advisory_lock(1)")
+        redacting = asyncio.create_task(points.ask(asked("customer_redact", ANNA, "acme")))
+        while not await session.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"):  # noqa: ASYNC110 - tells nobody
+            await asyncio.sleep(0.01)
+        await points.apply(delivery(order=order(2, ANNA, "100", refunds=[refund(1, 2, "10")])))
+        await session.execute("SELECT pg_advisory_unlock(1)")
+    await redacting
+    assert await points.problems() == []
+    assert await points.balances("acme", ANNA) == (90, 0, 0, 0)
+    orders = await points.sql("SELECT order_id FROM points.order_awards WHERE customer_id < 0")
+    assert [row["order_id"] for row in orders] == [1]
 
 
 async def test_an_export_says_everything_and_leaves_sealed(points: Points) -> None:

@@ -6,48 +6,13 @@ from uuid import UUID
 
 import pytest
 
-from fixtures.keys import KeyStore
 from fixtures.mortal import killed_before_each_statement, until_death
 from fixtures.privacy import asked, exported
 from integration.rfm.support import NOON, Rig, clawed_back, earned
-from loyalnest.admin_core.events import GdprRequestConfirmed, GdprRequestCreated
-from loyalnest.kit.crypto.keyring import KeyRing
 from loyalnest.kit.crypto.lookup import pseudonym
-from loyalnest.kit.database import Database
-from loyalnest.kit.events import Event, new_id
-from loyalnest.kit.privacy import PrivacyRequests
-from loyalnest.rfm.privacy_repository import SCORES
+from loyalnest.kit.events import new_id
 
 ANNA = 7
-
-
-class Privacy:
-    """The consumer on a rig's database, with keys of its own."""
-
-    def __init__(self, rig: Rig) -> None:
-        self._rig = rig
-        store = KeyStore()
-        self.keys = KeyRing(store, store.keks)
-
-    def on(self, database: Database) -> PrivacyRequests:
-        return PrivacyRequests(database, self._rig.outbox, self.keys, self._rig.clock, SCORES, GdprRequestCreated.read)
-
-    async def ask(self, event: Event) -> GdprRequestConfirmed:
-        """Let a request be done. Returns the last confirmation."""
-        await self.on(self._rig.database).handle([event])
-        (row,) = await self._rig.fetch(
-            "SELECT payload FROM rfm.outbox WHERE topic = $1 ORDER BY id DESC LIMIT 1", GdprRequestConfirmed.topic
-        )
-        return GdprRequestConfirmed.read(_event(row["payload"]))
-
-
-def _event(payload: bytes) -> Event:
-    return Event(id=new_id(), topic="", merchant_id="", key="", payload=payload, occurred_at=NOON)
-
-
-@pytest.fixture
-def privacy(rig: Rig) -> Privacy:
-    return Privacy(rig)
 
 
 async def populate(rig: Rig, merchant_id: str, customers: int = 10) -> None:
@@ -71,15 +36,15 @@ async def everywhere(rig: Rig, merchant_id: str) -> set[int]:
     return set().union(*found)
 
 
-async def test_a_redacted_customers_numbers_go_on_under_the_ledgers_pseudonym(rig: Rig, privacy: Privacy) -> None:
+async def test_a_redacted_customers_numbers_go_on_under_the_ledgers_pseudonym(rig: Rig) -> None:
     for merchant_id in ("acme", "brew"):
         await populate(rig, merchant_id)
     scores, values = await rig.scored("acme"), await rig.values("acme")
     deltas = len(await rig.deltas("acme"))
     request_id = new_id()
-    confirmed = await privacy.ask(asked("customer_redact", ANNA, "acme", request_id))
+    confirmed = await rig.ask(asked("customer_redact", ANNA, "acme", request_id))
 
-    stand_in = pseudonym((await privacy.keys.for_merchant("acme")).index_key, request_id, ANNA)
+    stand_in = await stand_in_of(rig, request_id)
     assert everywhere_of(await everywhere(rig, "acme")) == ({stand_in}, {1, 2, 3, 4, 5, 6, 8, 9, 10})
     assert await rig.scored("acme") == {stand_in if each == ANNA else each: score for each, score in scores.items()}
     assert await rig.values("acme") == {stand_in if each == ANNA else each: value for each, value in values.items()}
@@ -93,11 +58,11 @@ def everywhere_of(found: set[int]) -> tuple[set[int], set[int]]:
     return {each for each in found if each < 0}, {each for each in found if each > 0}
 
 
-async def test_what_comes_later_finds_the_order_and_tells_nobody(rig: Rig, privacy: Privacy) -> None:
+async def test_what_comes_later_finds_the_order_and_tells_nobody(rig: Rig) -> None:
     await populate(rig, "acme")
     request_id = new_id()
-    await privacy.ask(asked("customer_redact", ANNA, "acme", request_id))
-    stand_in = await stand_in_of(privacy, request_id)
+    await rig.ask(asked("customer_redact", ANNA, "acme", request_id))
+    stand_in = await stand_in_of(rig, request_id)
     await rig.fetch("DELETE FROM rfm.outbox WHERE topic = 'gdpr_request.confirmed'")
     await rig.take_updates("acme")
     rig.clock.move(minutes=1)
@@ -120,12 +85,12 @@ async def test_what_comes_later_finds_the_order_and_tells_nobody(rig: Rig, priva
     assert (await rig.values("acme"))[ANNA][1] == 1, "a later order begins somebody new"
 
 
-async def stand_in_of(privacy: Privacy, request_id: UUID) -> int:
-    return pseudonym((await privacy.keys.for_merchant("acme")).index_key, request_id, ANNA)
+async def stand_in_of(rig: Rig, request_id: UUID) -> int:
+    return pseudonym((await rig.keys.for_merchant("acme")).index_key, request_id, ANNA)
 
 
 async def test_a_shop_that_is_killed_anywhere_is_redacted_whole(
-    rig: Rig, privacy: Privacy, database_url: str, monkeypatch: pytest.MonkeyPatch
+    rig: Rig, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("loyalnest.kit.pseudonymising.CHUNK", 2)
     await populate(rig, "brew", 3)
@@ -134,22 +99,22 @@ async def test_a_shop_that_is_killed_anywhere_is_redacted_whole(
         shops += 1
         await rig.give([earned("acme", shops * 10 + number, number, "10") for number in range(1, 6)])
         request = asked("shop_redact", None, "acme")
-        await until_death(lambda: privacy.on(database).handle([request]))  # noqa: B023 - run at once
+        await until_death(lambda: rig.privacy_on(database).handle([request]))  # noqa: B023 - run at once
         assert len(await rig.values("acme")) == 5 * shops
-        confirmed = await privacy.ask(request)
+        confirmed = await rig.ask(request)
         assert confirmed.counts["scores"] == 5
         assert everywhere_of(await everywhere(rig, "acme"))[1] == set()
     assert shops > 15
     assert everywhere_of(await everywhere(rig, "brew")) == (set(), {1, 2, 3})
 
 
-async def test_an_export_says_everything_and_leaves_sealed(rig: Rig, privacy: Privacy) -> None:
+async def test_an_export_says_everything_and_leaves_sealed(rig: Rig) -> None:
     await populate(rig, "acme")
-    confirmed = await privacy.ask(asked("customer_data", ANNA, "acme"))
-    document = exported(await privacy.keys.for_merchant("acme"), [confirmed])
+    confirmed = await rig.ask(asked("customer_data", ANNA, "acme"))
+    document = exported(await rig.keys.for_merchant("acme"), [confirmed])
     assert (document["service"], document["customer_id"]) == ("rfm", str(ANNA))
     assert [each["order_id"] for each in document["orders"]] == list(range(700, 707))
     assert [each["orders"] for each in document["scores"]] == [7]
     assert len(document["movements"]) == confirmed.counts["movements"] > 0
-    nobody = await privacy.ask(asked("customer_data", 12345, "acme"))
+    nobody = await rig.ask(asked("customer_data", 12345, "acme"))
     assert (nobody.sealed, set(nobody.counts.values())) == (b"", {0})
