@@ -27,7 +27,7 @@ class PseudonymisedRows:
     locks: lock the rows of the customers $2, in the order in which the service locks them elsewhere.
     changes: put the pseudonyms $3 in place of the customers $2, by what the rows are; done in this order.
     following: up to $2 ids of customers who are left: those that are not negative.
-    rows: those of the customer $2, each as JSON, by what they are.
+    rows: those of the customers $2, each as JSON, by what they are.
     """
 
     locks: Sequence[str]
@@ -51,7 +51,7 @@ class PseudonymisedRows:
         found: dict[str, Sequence[Any]] = {}
         for name, query in self.rows.items():
             found[name] = [
-                msgspec.Raw(row[0].encode()) for row in await connection.fetch(query, merchant_id, customer_id)
+                msgspec.Raw(row[0].encode()) for row in await connection.fetch(query, merchant_id, [customer_id])
             ]
         return found
 

@@ -11,9 +11,21 @@ redemptions (awards, redemptions, balances, each sorted by key), so that none wa
 from loyalnest.kit.pseudonymising import CUSTOMERS, PseudonymisedRows
 from loyalnest.points.redemption_repository import FORGET_CODE
 
+_ORDERS = """
+    SELECT t.order_id FROM points.points_transactions t
+    WHERE t.merchant_id = $1 AND t.customer_id = ANY($2::bigint[]) AND t.kind = 'accrual' AND t.order_id IS NOT NULL
+    UNION
+    SELECT z.order_id FROM points.order_awards z
+    WHERE z.merchant_id = $1 AND z.customer_id = ANY($2::bigint[]) AND z.awarded = 0
+"""
+"""The orders of the customers $2. Their accruals lead to them; an index of all awards by customer would cost every
+order some time, so there is one of those without points only.
+"""
+
 _LOCKS = (
-    """
-    SELECT FROM points.order_awards a WHERE a.merchant_id = $1 AND a.customer_id = ANY($2::bigint[])
+    f"""
+    SELECT FROM points.order_awards a
+    WHERE a.merchant_id = $1 AND a.order_id = ANY(ARRAY({_ORDERS})) AND a.customer_id = ANY($2::bigint[])
     ORDER BY a.order_id FOR UPDATE
     """,
     """
@@ -29,7 +41,8 @@ _LOCKS = (
 _CHANGES = {
     "orders": f"""
         UPDATE points.order_awards a SET customer_id = k.pseudonym
-        FROM {CUSTOMERS} WHERE a.merchant_id = $1 AND a.customer_id = k.customer_id
+        FROM {CUSTOMERS}
+        WHERE a.merchant_id = $1 AND a.order_id = ANY(ARRAY({_ORDERS})) AND a.customer_id = k.customer_id
     """,
     # A lot has the id of its accrual's transaction. Only lots with points left are indexed by customer.
     "lots": f"""
@@ -74,30 +87,37 @@ _CHANGES = {
 }
 
 _HELD = {
-    "balances": "SELECT to_jsonb(r) FROM points.balances r WHERE r.merchant_id = $1 AND r.customer_id = $2",
+    "balances": """
+        SELECT to_jsonb(r) FROM points.balances r
+        WHERE r.merchant_id = $1 AND r.customer_id = ANY($2::bigint[])
+    """,
     "transactions": """
         SELECT to_jsonb(r) FROM points.points_transactions r
-        WHERE r.merchant_id = $1 AND r.customer_id = $2 ORDER BY r.transaction_id
+        WHERE r.merchant_id = $1 AND r.customer_id = ANY($2::bigint[]) ORDER BY r.transaction_id
     """,
     "entries": """
         SELECT to_jsonb(r) FROM points.points_transactions t
         JOIN points.ledger_entries r ON r.merchant_id = t.merchant_id AND r.transaction_id = t.transaction_id
-        WHERE t.merchant_id = $1 AND t.customer_id = $2 ORDER BY t.transaction_id, r.account
+        WHERE t.merchant_id = $1 AND t.customer_id = ANY($2::bigint[]) ORDER BY t.transaction_id, r.account
     """,
     "lots": """
         SELECT to_jsonb(r) FROM points.points_transactions t
         JOIN points.lots r ON r.merchant_id = t.merchant_id AND r.lot_id = t.transaction_id
-        WHERE t.merchant_id = $1 AND t.customer_id = $2 ORDER BY r.lot_id
+        WHERE t.merchant_id = $1 AND t.customer_id = ANY($2::bigint[]) ORDER BY r.lot_id
     """,
-    "orders": """
+    "orders": f"""
         SELECT to_jsonb(r) FROM points.order_awards r
-        WHERE r.merchant_id = $1 AND r.customer_id = $2 ORDER BY r.order_id
+        WHERE r.merchant_id = $1 AND r.order_id = ANY(ARRAY({_ORDERS})) AND r.customer_id = ANY($2::bigint[])
+        ORDER BY r.order_id
     """,
     "redemptions": """
         SELECT to_jsonb(r) FROM points.reward_redemptions r
-        WHERE r.merchant_id = $1 AND r.customer_id = $2 ORDER BY r.redemption_id
+        WHERE r.merchant_id = $1 AND r.customer_id = ANY($2::bigint[]) ORDER BY r.redemption_id
     """,
-    "tiers": "SELECT to_jsonb(r) FROM points.customer_tiers r WHERE r.merchant_id = $1 AND r.customer_id = $2",
+    "tiers": """
+        SELECT to_jsonb(r) FROM points.customer_tiers r
+        WHERE r.merchant_id = $1 AND r.customer_id = ANY($2::bigint[])
+    """,
 }
 
 _FOLLOWING = """
@@ -105,7 +125,7 @@ _FOLLOWING = """
      WHERE b.merchant_id = $1 AND b.customer_id > 0 ORDER BY b.customer_id LIMIT $2)
     UNION
     (SELECT a.customer_id FROM points.order_awards a
-     WHERE a.merchant_id = $1 AND a.customer_id > 0 ORDER BY a.customer_id LIMIT $2)
+     WHERE a.merchant_id = $1 AND a.customer_id > 0 AND a.awarded = 0 ORDER BY a.customer_id LIMIT $2)
     UNION
     (SELECT t.customer_id FROM points.customer_tiers t
      WHERE t.merchant_id = $1 AND t.customer_id > 0 ORDER BY t.customer_id LIMIT $2)

@@ -38,12 +38,13 @@ _CHANGES = {
 
 _HELD = {
     "orders": """
-        SELECT to_jsonb(r) FROM rfm.orders r WHERE r.merchant_id = $1 AND r.customer_id = $2 ORDER BY r.order_id
+        SELECT to_jsonb(r) FROM rfm.orders r
+        WHERE r.merchant_id = $1 AND r.customer_id = ANY($2::bigint[]) ORDER BY r.order_id
     """,
-    "scores": "SELECT to_jsonb(r) FROM rfm.customers r WHERE r.merchant_id = $1 AND r.customer_id = $2",
+    "scores": "SELECT to_jsonb(r) FROM rfm.customers r WHERE r.merchant_id = $1 AND r.customer_id = ANY($2::bigint[])",
     "movements": """
         SELECT to_jsonb(r) FROM rfm.rfm_segment_deltas r
-        WHERE r.merchant_id = $1 AND r.customer_id = $2 ORDER BY r.changed_at, r.delta_id
+        WHERE r.merchant_id = $1 AND r.customer_id = ANY($2::bigint[]) ORDER BY r.changed_at, r.delta_id
     """,
 }
 

@@ -14,6 +14,9 @@ def upgrade() -> None:
         # The ledger stays append-only but for whose it is and what somebody wrote about them.
         f"GRANT UPDATE (customer_id, source, note) ON points.points_transactions TO {worker}",
         f"GRANT UPDATE (customer_id) ON points.ledger_entries TO {worker}",
-        "CREATE INDEX order_awards_of_customer ON points.order_awards (merchant_id, customer_id)",
+        # The other awards are found by their accruals.
+        """
+        CREATE INDEX order_awards_without_points ON points.order_awards (merchant_id, customer_id) WHERE awarded = 0
+        """,
     )
     create_privacy_requests(SCHEMA)
