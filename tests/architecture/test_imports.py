@@ -13,7 +13,7 @@ TESTS = frozenset(path.stem for path in (ROOT / "tests").iterdir() if not path.n
 TESTS -= sys.stdlib_module_names  # tests/operator has the name of a standard module, which is what an import means
 
 SQL_MODULES = re.compile(
-    r"(^|[/_])repository\.py$|^migrations/|^kit/(outbox|inbox|jobs|migrations|database|observer|bus/.*)"
+    r"(^|[/_])repository\.py$|^migrations/|^kit/(outbox|inbox|jobs|migrations|database|observer|privacy|bus/.*)"
 )
 SQL_EXCEPTIONS = {
     "kit/embedded/postgres.py": "asks the server that it has started for its databases",

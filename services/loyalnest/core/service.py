@@ -42,12 +42,10 @@ class CoreService:
         self._clock = clock
 
     async def customer(self, merchant_id: str, customer_id: int) -> Customer:
-        """A customer without personal data. Raises NotFound for one that is unknown."""
+        """A customer without personal data. Raises NotFound for one that is unknown or was redacted."""
         async with self._database.request(merchant_id) as connection:
             found = await listing_repository.customer(connection, merchant_id, customer_id)
-        if found is None:
-            raise NotFound(f"No customer {customer_id} is known.")
-        return found
+        return _known(customer_id, found)
 
     async def revealed(self, merchant_id: str, customer_id: int) -> Revealed:
         """A customer with personal data. Raises NotFound for one that is unknown."""
@@ -70,14 +68,17 @@ class CoreService:
     async def create(
         self, merchant_id: str, customer_id: int, personal: Mapping[str, str], accepts_marketing: bool | None
     ) -> tuple[Revealed, bool]:
-        """Make a customer known; one that is known stays as it is. Returns it, and whether it is new."""
+        """Make a customer known; one that is known stays as it is. Returns it, and whether it is new.
+
+        Raises PreconditionFailed for one that was redacted: only Shopify can make it anew.
+        """
         told = {name: text for name, text in checked_personal(personal).items() if text}
         return await self._tell(merchant_id, customer_id, told, accepts_marketing, new=True)
 
     async def update(
         self, merchant_id: str, customer_id: int, personal: Mapping[str, str], accepts_marketing: bool | None
     ) -> Revealed:
-        """Change what is given; empty text erases. Raises NotFound for a customer that is unknown."""
+        """Change what is given; empty text erases. Raises NotFound for a customer that is unknown or was redacted."""
         told = checked_personal(personal)
         if not told and accepts_marketing is None:
             raise InvalidInput("Nothing to change was given.")
@@ -107,9 +108,13 @@ class CoreService:
         async with self._database.request(merchant_id) as connection:
             await registry.lock(connection, [key])
             known = registry.customers.get(key)
-            if known is None and not new:
-                raise NotFound(f"No customer {customer_id} is known.")
-            if known is not None and new:
+            if not new:
+                _known(customer_id, known)
+            elif known is not None and known.redacted_at is not None:
+                raise PreconditionFailed(
+                    f"Customer {customer_id} was redacted, and stays so until Shopify tells of a customers/create."
+                )
+            elif known is not None:
                 return await self._reveal(known), False
             now = self._clock()
             # Shopify's clock may be ahead of ours, and this must not be taken for older than what it replaces.
@@ -157,6 +162,14 @@ class CoreService:
             email_hash=keys.hash("email", email) if keys and email else None,
             phone_hash=keys.hash("phone", phone) if keys and phone else None,
         )
+
+
+def _known(customer_id: int, found: Customer | None) -> Customer:
+    if found is None:
+        raise NotFound(f"No customer {customer_id} is known.")
+    if found.redacted_at is not None:
+        raise NotFound(f"Customer {customer_id} was redacted on {found.redacted_at:%Y-%m-%d}; nothing is kept of it.")
+    return found
 
 
 _PHONE = re.compile(r"[+0-9 ()./-]+")

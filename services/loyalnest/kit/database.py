@@ -208,9 +208,12 @@ class Database:
             yield connection
 
     @asynccontextmanager
-    async def worker(self) -> AsyncIterator[Connection]:
-        """A transaction that sees every merchant's rows; each join it makes must match `merchant_id`."""
-        async with self._transaction(worker_role(self.schema), "") as connection:
+    async def worker(self, *, snapshot: bool = False) -> AsyncIterator[Connection]:
+        """A transaction that sees every merchant's rows; each join it makes must match `merchant_id`.
+
+        snapshot: all as of its first statement. Changing a row that another changed since is then an outage.
+        """
+        async with self._transaction(worker_role(self.schema), "", snapshot=snapshot) as connection:
             yield connection
 
     @asynccontextmanager

@@ -214,3 +214,19 @@ def create_outbox(schema: str) -> None:
         f"CREATE INDEX outbox_order ON {schema}.outbox (id)",
     )
     protect(schema, "outbox", rights="SELECT, INSERT, DELETE")
+
+
+def create_privacy_requests(schema: str) -> None:
+    """The table of how far privacy requests are (see `loyalnest.kit.privacy`). It names no customer."""
+    run(
+        f"""
+        CREATE TABLE {schema}.privacy_requests (
+            merchant_id text NOT NULL,
+            request_id uuid NOT NULL,
+            counts jsonb NOT NULL DEFAULT '{{}}',
+            finished_at timestamptz,
+            PRIMARY KEY (merchant_id, request_id)
+        )
+        """
+    )
+    protect(schema, "privacy_requests", rights="SELECT, INSERT, UPDATE")

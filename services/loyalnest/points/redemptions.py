@@ -137,6 +137,8 @@ class Redemptions:
                 await self._outbox.append(connection, [_redeemed(stored, cancelled=False)])
             await book.store(connection)
             await repository.update_status(connection, stored)
+            if stored.customer_id < 0:  # redacted while it was held
+                await repository.forget_code(connection, stored)
         return stored
 
     async def cancel(self, merchant_id: str, redemption_id: UUID, reason: str) -> Redemption:
