@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from loyalnest.cli import console
 from loyalnest.cli.console import out, run
 from loyalnest.kit import logs, memory, runtime
 from loyalnest.kit.discovery import discover
@@ -22,8 +23,9 @@ Names = Annotated[
 def _variables() -> str:
     lines = ["Configuration is read from the environment:", ""]
     for name, field in Settings.model_fields.items():
-        lines.append(f"  LOYALNEST_{name.upper()}: {field.description or ''}")
-        lines.append("")
+        default = field.get_default(call_default_factory=True)
+        shown = f" [{default}]" if isinstance(default, str | int | float) and default != "" else ""
+        lines += [f"  LOYALNEST_{name.upper()}: {field.description}{shown}", ""]
     return "\n".join(lines)
 
 
@@ -34,7 +36,7 @@ Databases must be migrated before (loyalnest migrate)."""
 
 def serve(services: Names = "all") -> None:
     names = chosen(services)
-    settings = Settings()
+    settings = Settings.from_environment()
     logs.configure(settings)
     run(lambda: _serve(settings, names, programs_of(settings.programs)))
 
@@ -45,9 +47,9 @@ serve.__doc__ = f"{_SERVE_HELP}\n\n\b\n{_variables()}"
 def migrate(services: Names = "all") -> None:
     """Bring the databases of services to their newest schema. Safe to run again, and beside running processes."""
     names = chosen(services)
-    settings = Settings()
+    settings = Settings.from_environment()
     logs.configure(settings)
-    for name, revision in run(lambda: runtime.migrate(settings, names)).items():
+    for name, revision in run(lambda: console.migrate(settings, names)).items():
         out.print(f"{name}: {revision}")
 
 

@@ -18,9 +18,12 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from loyalnest.kit.database import connecting
+from loyalnest.kit.errors import LoyalNestError
 from loyalnest.kit.placement import Placement
 from loyalnest.kit.roles import request_role, worker_role
 from loyalnest.kit.service import Service
@@ -37,7 +40,8 @@ _migrated: ContextVar[Connection] = ContextVar("loyalnest_migrated")
 async def migrate(placement: Placement, services: Iterable[Service]) -> dict[str, str]:
     """Bring every service's schema to its newest revision. Returns the revision per service.
 
-    Raises whatever the database said; a failed migration is rolled back and names its file in the log.
+    Raises as `connecting`, and LoyalNestError with what the database said of a migration, which is rolled back then;
+    the log names its file.
     """
     revisions: dict[str, str] = {}
     for service in services:
@@ -50,16 +54,21 @@ async def _migrate_service(url: str, service: Service) -> str:
     assert service.migrations
     folder = await asyncio.to_thread(_folder_of, service.migrations)
     # SQLAlchemy would read only part of what asyncpg understands in an address: sslmode, several hosts.
-    engine = create_async_engine(
-        "postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(url), poolclass=NullPool
-    )
+    engine = create_async_engine("postgresql+asyncpg://", async_creator=lambda: _connect(url), poolclass=NullPool)
     try:
         async with engine.connect() as connection:
             await connection.execute(text("SELECT pg_advisory_lock(hashtextextended('loyalnest.migrate', 0))"))
             await connection.commit()
             return await connection.run_sync(_upgrade, service.name, folder)
+    except DBAPIError as error:
+        raise LoyalNestError(f"A migration of {service.name} failed and was rolled back: {error.orig}") from error
     finally:
         await engine.dispose()
+
+
+async def _connect(url: str) -> Any:
+    with connecting("PostgreSQL", url):
+        return await asyncpg.connect(url)
 
 
 def _folder_of(package: str) -> Path:
