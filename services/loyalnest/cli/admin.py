@@ -107,8 +107,8 @@ def rfm_refresh(merchant: Merchant, data: DataDir = None) -> None:
 def keys_rotate(data: DataDir = None) -> None:
     """Make a new key-encryption key (of a data folder) and new data keys, and wrap all under the newest.
 
-    Running processes take the new keys within a minute; what was sealed before stays readable, and core seals its
-    customers' data anew in the background. In a cluster, put the new key first in the Secret before this command.
+    Running processes take the new keys within a minute; what was sealed before stays readable, and the services
+    that keep it seal it anew in the background. In a cluster, put the new key first in the Secret before this command.
     """
 
     async def work() -> auth_pb2.RotateKeysResponse:
