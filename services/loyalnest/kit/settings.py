@@ -56,6 +56,11 @@ class Settings(BaseSettings):
     webhook_limit_per_minute: int = Field(
         default=120_000, ge=1, description="Deliveries a minute that one merchant may send to one topic."
     )
+    forged_limit_per_minute: int = Field(
+        default=600,
+        ge=1,
+        description="Wrongly signed deliveries a minute for one shop from one address; more get 429 instead of 401.",
+    )
     request_limit_per_minute: int = Field(
         default=6_000, ge=1, description="API requests a minute that one merchant may make of one route."
     )
