@@ -11,6 +11,8 @@ from typer.testing import CliRunner
 from loyalnest.cli import main
 from loyalnest.cli.lazy import LazyGroup
 
+pytestmark = pytest.mark.usefixtures("logs_as_before")
+
 GROUPS = {"": main.Commands, "rfm": main.RfmCommands, "keys": main.KeyCommands, "deadletters": main.DeadLetterCommands}
 COMMANDS = [
     (f"{name} {command}".split(), line)
