@@ -23,7 +23,7 @@ from loyalnest.kit.database import Database
 from loyalnest.kit.errors import NotFound, PreconditionFailed, RaceLost
 from loyalnest.kit.events import new_id
 from loyalnest.kit.outbox import Outbox
-from loyalnest.kit.paging import page_limit, page_of, uuid_of
+from loyalnest.kit.paging import page_limit, page_of, uuid_after
 
 BATCH = 500
 MAX_PROBLEMS = 5_000
@@ -81,7 +81,7 @@ class CustomerImports:
         """A page of imports, newest first, and the token of the next page (empty at the end)."""
         limit = page_limit(page_size)
         async with self._database.request(merchant_id) as connection:
-            rows = await import_repository.imports(connection, merchant_id, uuid_of(page_token), limit + 1)
+            rows = await import_repository.imports(connection, merchant_id, uuid_after(page_token), limit + 1)
         page, token = page_of(rows, limit, lambda row: row.import_id)
         return [self._as_seen(each) for each in page], token
 

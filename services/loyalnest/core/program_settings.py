@@ -16,7 +16,7 @@ from loyalnest.kit.database import Connection, Database
 from loyalnest.kit.errors import Conflict, InvalidInput, NotFound, PreconditionFailed, TooLarge
 from loyalnest.kit.events import Event
 from loyalnest.kit.outbox import Outbox
-from loyalnest.kit.paging import number_of, page_limit, page_of
+from loyalnest.kit.paging import number_after, page_limit, page_of
 from loyalnest.kit.program import Program, ProgramRules, RulesManagedBy
 
 MAX_RULES_BYTES = 256 * 1024
@@ -52,7 +52,7 @@ class ProgramSettings:
 
     async def versions(self, merchant_id: str, page_size: int, page_token: str) -> tuple[list[Version], str]:
         """A page of versions, newest first, and the token of the next page (empty at the end)."""
-        limit, before = page_limit(page_size), min(number_of(page_token), _NEWEST) or _NEWEST
+        limit, before = page_limit(page_size), min(number_after(page_token), _NEWEST) or _NEWEST
         async with self._database.request(merchant_id) as connection:
             rows = await settings_repository.versions(connection, merchant_id, before, limit + 1)
         return page_of(rows, limit, lambda row: row.version)

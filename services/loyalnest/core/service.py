@@ -18,7 +18,7 @@ from loyalnest.kit.database import Database
 from loyalnest.kit.errors import InvalidInput, NotFound, PreconditionFailed
 from loyalnest.kit.events import Event
 from loyalnest.kit.outbox import Outbox
-from loyalnest.kit.paging import number_of, page_limit, page_of
+from loyalnest.kit.paging import number_after, page_limit, page_of
 
 MAX_SEARCH = 320
 
@@ -57,7 +57,7 @@ class CoreService:
         self, merchant_id: str, search: str, segment: str, page_size: int, page_token: str
     ) -> tuple[list[Revealed], str]:
         """A page of customers by ascending id, and the token of the next page (empty at the end)."""
-        limit, after = page_limit(page_size), number_of(page_token)
+        limit, after = page_limit(page_size), number_after(page_token)
         wanted = await self._search(merchant_id, search) if search.strip() else None
         async with self._database.request(merchant_id) as connection:
             rows = await listing_repository.customers(connection, merchant_id, segment, wanted, after, limit + 1)

@@ -24,7 +24,7 @@ def page_limit(page_size: int) -> int:
     return min(page_size or DEFAULT_PAGE, MAX_PAGE)
 
 
-def number_of(page_token: str) -> int:
+def number_after(page_token: str) -> int:
     """The number that a page begins after; 0 for the first page. Raises InvalidInput for a token that is not ours."""
     if not page_token:
         return 0
@@ -35,7 +35,7 @@ def number_of(page_token: str) -> int:
     raise _not_ours()
 
 
-def uuid_of(page_token: str) -> UUID | None:
+def uuid_after(page_token: str) -> UUID | None:
     """The id that a page begins after; None for the first page. Raises InvalidInput for a token that is not ours."""
     try:
         return UUID(page_token) if page_token else None

@@ -20,7 +20,7 @@ from loyalnest.kit.database import OUTAGES, Connection, Database
 from loyalnest.kit.errors import Conflict, InvalidInput, NotFound, PreconditionFailed
 from loyalnest.kit.events import Event, new_id
 from loyalnest.kit.outbox import Outbox
-from loyalnest.kit.paging import page_limit, page_of, uuid_of
+from loyalnest.kit.paging import page_limit, page_of, uuid_after
 from loyalnest.kit.program import Reward
 from loyalnest.points import ledger
 from loyalnest.points import redemption_repository as repository
@@ -196,7 +196,7 @@ class Redemptions:
         """A page of redemptions, newest first, of every customer if `customer_id` is 0; and the next page's token."""
         limit = page_limit(page_size)
         async with self._database.request(merchant_id) as connection:
-            rows = await repository.list_for(connection, merchant_id, customer_id, uuid_of(page_token), limit + 1)
+            rows = await repository.list_for(connection, merchant_id, customer_id, uuid_after(page_token), limit + 1)
         return page_of(rows, limit, lambda row: row.redemption_id)
 
     async def finish_left_held(self) -> int:

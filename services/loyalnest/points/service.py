@@ -11,7 +11,7 @@ from loyalnest.kit.database import Connection, Database
 from loyalnest.kit.errors import Conflict, InvalidInput, NotFound, PreconditionFailed
 from loyalnest.kit.events import Event
 from loyalnest.kit.outbox import Outbox
-from loyalnest.kit.paging import page_limit, page_of, uuid_of
+from loyalnest.kit.paging import page_limit, page_of, uuid_after
 from loyalnest.kit.program import Program, ProgramRules
 from loyalnest.points import balance_repository, ledger, verification_repository
 from loyalnest.points.balance_repository import Totals
@@ -82,7 +82,7 @@ class PointsService:
         limit = page_limit(page_size)
         async with self._database.request(merchant_id) as connection:
             rows = await balance_repository.transactions(
-                connection, merchant_id, customer_id, uuid_of(page_token), limit + 1
+                connection, merchant_id, customer_id, uuid_after(page_token), limit + 1
             )
         return page_of(rows, limit, lambda row: row["transaction_id"])
 

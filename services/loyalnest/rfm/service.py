@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 from loyalnest.kit.clock import Clock
 from loyalnest.kit.database import Database
 from loyalnest.kit.errors import InvalidInput, NotFound
-from loyalnest.kit.paging import number_of, page_limit, page_of
+from loyalnest.kit.paging import number_after, page_limit, page_of
 from loyalnest.kit.program import Program
 from loyalnest.rfm import report_repository, repository
 from loyalnest.rfm.models import Cell, CustomerScores, DayCount, Movement, Refreshed, RefreshState
@@ -78,7 +78,7 @@ class RfmService:
         limit = page_limit(page_size)
         async with self._database.request(merchant_id) as connection:
             rows = await report_repository.customers_of(
-                connection, merchant_id, segment, number_of(page_token), limit + 1
+                connection, merchant_id, segment, number_after(page_token), limit + 1
             )
         return page_of(rows, limit, lambda row: row.customer_id)
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loyalnest.kit.errors import InvalidInput
-from loyalnest.kit.paging import number_of, page_limit, page_of, uuid_of
+from loyalnest.kit.paging import number_after, page_limit, page_of, uuid_after
 
 ID = UUID("01a20d43-30d9-7311-bb20-5411566205f1")
 
@@ -19,27 +19,27 @@ def test_the_size_of_a_page_is_bounded() -> None:
 
 
 def test_tokens_that_were_given_out_are_read() -> None:
-    assert (number_of(""), number_of("12"), number_of(str(2**63 - 1))) == (0, 12, 2**63 - 1)
-    assert (uuid_of(""), uuid_of(str(ID))) == (None, ID)
+    assert (number_after(""), number_after("12"), number_after(str(2**63 - 1))) == (0, 12, 2**63 - 1)
+    assert (uuid_after(""), uuid_after(str(ID))) == (None, ID)
 
 
 @pytest.mark.parametrize("wrong", ["x", "-1", "0", "٣", "1" * 5000, str(2**63), " 1"])
 def test_other_numbers_are_refused(wrong: str) -> None:
     with pytest.raises(InvalidInput, match="page_token"):
-        number_of(wrong)
+        number_after(wrong)
 
 
 @pytest.mark.parametrize("wrong", ["x", "12", str(ID) + "0", "\x00"])
 def test_other_ids_are_refused(wrong: str) -> None:
     with pytest.raises(InvalidInput, match="page_token"):
-        uuid_of(wrong)
+        uuid_after(wrong)
 
 
 @given(st.sets(st.integers(1, 1000)), st.integers(1, 20))
 def test_following_the_tokens_gives_every_row_once(keys: set[int], limit: int) -> None:
     rows, token, pages = sorted(keys), "", []
     while True:
-        found = [row for row in rows if row > number_of(token)][: limit + 1]
+        found = [row for row in rows if row > number_after(token)][: limit + 1]
         page, token = page_of(found, limit, lambda row: row)
         pages.append(page)
         if not token:
