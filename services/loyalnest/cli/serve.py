@@ -8,6 +8,7 @@ from typing import Annotated
 import asyncpg
 import typer
 
+from loyalnest.cli import console
 from loyalnest.cli.console import out, run
 from loyalnest.kit import logs, memory, runtime
 from loyalnest.kit.discovery import discover
@@ -23,8 +24,9 @@ Names = Annotated[
 def _variables() -> str:
     lines = ["Configuration is read from the environment:", ""]
     for name, field in Settings.model_fields.items():
-        lines.append(f"  LOYALNEST_{name.upper()}: {field.description or ''}")
-        lines.append("")
+        default = field.get_default(call_default_factory=True)
+        shown = f" [{default}]" if isinstance(default, str | int | float) and default != "" else ""
+        lines += [f"  LOYALNEST_{name.upper()}: {field.description}{shown}", ""]
     return "\n".join(lines)
 
 
@@ -34,7 +36,7 @@ Databases must be migrated before (loyalnest migrate)."""
 
 
 def serve(services: Names = "all") -> None:
-    settings = Settings()
+    settings = Settings.from_environment()
     names = chosen(services, settings)
     logs.configure(settings)
     run(lambda: _serve(settings, names, programs_of(settings.programs)))
@@ -46,9 +48,9 @@ serve.__doc__ = f"{_SERVE_HELP}\n\n\b\n{_variables()}"
 def migrate(services: Names = "all") -> None:
     """Bring the databases of services to their newest schema. Safe to run again, and beside running processes."""
     names = chosen(services)
-    settings = Settings()
+    settings = Settings.from_environment()
     logs.configure(settings)
-    for name, revision in run(lambda: runtime.migrate(settings, names)).items():
+    for name, revision in run(lambda: console.migrate(settings, names)).items():
         out.print(f"{name}: {revision}")
 
 
@@ -59,7 +61,7 @@ def provision(services: Names = "all") -> None:
     resource: credentials, suspension, and the rules where the resource manages them. Databases must be migrated before.
     Safe to run again, and beside running processes.
     """
-    settings = Settings()
+    settings = Settings.from_environment()
     logs.configure(settings)
     names = chosen(services, settings)
     programs = programs_of(settings.programs)

@@ -18,9 +18,8 @@ from loyalnest.kit.database import Database
 from loyalnest.kit.errors import InvalidInput, NotFound, PreconditionFailed
 from loyalnest.kit.events import Event
 from loyalnest.kit.outbox import Outbox
+from loyalnest.kit.paging import number_after, page_limit, page_of
 
-MAX_PAGE = 200
-DEFAULT_PAGE = 50
 MAX_SEARCH = 320
 
 
@@ -56,13 +55,12 @@ class CoreService:
         self, merchant_id: str, search: str, segment: str, page_size: int, page_token: str
     ) -> tuple[list[Revealed], str]:
         """A page of customers by ascending id, and the token of the next page (empty at the end)."""
-        limit, after = page_limit(page_size), page_start(page_token)
+        limit, after = page_limit(page_size), number_after(page_token)
         wanted = await self._search(merchant_id, search) if search.strip() else None
         async with self._database.request(merchant_id) as connection:
             rows = await listing_repository.customers(connection, merchant_id, segment, wanted, after, limit + 1)
-        page = rows[:limit]
+        page, token = page_of(rows, limit, lambda row: row.customer_id)
         revealed = await self._vault.reveal(merchant_id, page)
-        token = str(page[-1].customer_id) if len(rows) > limit else ""
         return [Revealed(row, personal) for row, personal in zip(page, revealed, strict=True)], token
 
     async def create(
@@ -189,20 +187,3 @@ def search_terms(text: str) -> tuple[int | None, str, str]:
     if not (email or phone or customer_id):
         raise InvalidInput("search takes a whole e-mail address, phone number or customer id: the rest is encrypted.")
     return customer_id, email, phone
-
-
-def page_limit(page_size: int) -> int:
-    """Rows of a page: as asked, at most `MAX_PAGE`, `DEFAULT_PAGE` if not asked. Raises InvalidInput below zero."""
-    if page_size < 0:
-        raise InvalidInput("page_size cannot be negative.")
-    return min(page_size or DEFAULT_PAGE, MAX_PAGE)
-
-
-def page_start(page_token: str) -> int:
-    """The number that a page begins after; 0 for the first. Raises InvalidInput for a token that is not ours."""
-    if not page_token:
-        return 0
-    number = id_of(page_token)
-    if number is None:
-        raise InvalidInput("page_token is not one that this list gave out.")
-    return number

@@ -22,8 +22,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from loyalnest.kit.database import without_password
-from loyalnest.kit.errors import InvalidInput, LoyalNestError, Unavailable
+from loyalnest.kit.database import connecting
+from loyalnest.kit.errors import LoyalNestError
 from loyalnest.kit.placement import Placement
 from loyalnest.kit.roles import request_role, worker_role
 from loyalnest.kit.service import Service
@@ -44,8 +44,8 @@ class MigrationFailed(LoyalNestError):
 async def migrate(placement: Placement, services: Iterable[Service]) -> dict[str, str]:
     """Bring every service's schema to its newest revision. Returns the revision per service.
 
-    Raises Unavailable if a database cannot be reached, MigrationFailed with what it said; a failed migration is rolled
-    back and names its file in the log.
+    Raises as `connecting`, and MigrationFailed with what the database said of a migration, which is rolled back then;
+    the log names its file.
     """
     revisions: dict[str, str] = {}
     for service in services:
@@ -65,18 +65,14 @@ async def _migrate_service(url: str, service: Service) -> str:
             await connection.commit()
             return await connection.run_sync(_upgrade, service.name, folder)
     except DBAPIError as error:
-        raise MigrationFailed(f"{service.name} cannot be migrated: {_words(error)}") from error
+        raise MigrationFailed(f"A migration of {service.name} failed and was rolled back: {_words(error)}") from error
     finally:
         await engine.dispose()
 
 
-async def _connect(url: str) -> "asyncpg.Connection[asyncpg.Record]":
-    try:
+async def _connect(url: str) -> Any:
+    with connecting("PostgreSQL", url):
         return await asyncpg.connect(url)
-    except (ValueError, asyncpg.ClientConfigurationError) as error:
-        raise InvalidInput(f"The PostgreSQL address {without_password(url)} is not valid: {error}") from error
-    except (OSError, asyncpg.PostgresError) as error:
-        raise Unavailable(f"PostgreSQL at {without_password(url)} cannot be reached: {error}") from error
 
 
 def _words(error: DBAPIError) -> str:

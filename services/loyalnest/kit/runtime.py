@@ -12,7 +12,7 @@ import structlog
 from fastapi import FastAPI
 from redis.asyncio import Redis
 
-from loyalnest.kit import inbox, migrations, tracing
+from loyalnest.kit import inbox, tracing
 from loyalnest.kit.bus import EventBus
 from loyalnest.kit.bus.postgres import PostgresBus
 from loyalnest.kit.clock import Clock, system_clock
@@ -315,8 +315,3 @@ class Runtime:
         except _DATABASE_FAULTS as error:
             return type(error).__name__
         return ""
-
-
-async def migrate(settings: Settings, names: Sequence[str]) -> Mapping[str, str]:
-    """Bring the schemas of the services `names` to their newest revisions. Returns the revision per service."""
-    return await migrations.migrate(settings.placement(), in_dependency_order(discover(), names))
