@@ -35,9 +35,9 @@ def number(quantity: str) -> Decimal:
 
 
 def canonical(quantity: str) -> str:
-    """`quantity` as the API server writes it: the largest unit that leaves a whole number.
+    """`quantity` as the API server gives it back: in the largest unit that leaves a whole number.
 
-    Binary units stay binary from 1024 on, as long as the amount is whole.
+    Binary units stay binary where the amount is a whole number of 1024; else it is told in decimal ones.
     """
     return text(number(quantity), binary=_split(quantity)[1] in _BINARY)
 
@@ -50,7 +50,8 @@ def text(amount: Decimal, *, binary: bool) -> str:
             if whole % 1024:
                 break
             whole, unit = whole // 1024, unit_above
-        return f"{whole}{unit}"
+        if unit:
+            return f"{whole}{unit}"
     for unit, exponent in reversed(_DECIMAL.items()):
         scaled = amount.scaleb(-exponent)
         if scaled == scaled.to_integral_value():

@@ -63,10 +63,12 @@ def check(services: Sequence[Service], disabled: set[str]) -> None:
     for caller in running:
         for called in running:
             if caller is not called:
+                ends = out_of(objects, caller.name, called.name, 9090), into(objects, caller.name, called.name, 9090)
                 wanted = needs_path(caller, called)
-                assert reaches(objects, caller.name, called.name, 9090) == wanted, (caller.name, called.name)
-            assert not reaches(objects, caller.name, called.name, 8080), "HTTP is not for services"
-            assert not reaches(objects, "prepare", called.name, 9090), "preparation calls nobody"
+                assert ends == (wanted, wanted), f"from {caller.name} to {called.name}"
+            assert not out_of(objects, caller.name, called.name, 8080), "HTTP is not for services"
+        assert not out_of(objects, "prepare", caller.name, 9090), "preparation calls nobody"
+        assert not into(objects, "prepare", caller.name, 9090)
 
 
 def needs_path(caller: Service, called: Service) -> bool:
@@ -134,11 +136,19 @@ def labels(policy: Manifest) -> Pods:
     return selected
 
 
-def reaches(objects: Sequence[Manifest], source: str, target: str, port: int) -> bool:
-    """Whether pods of component `source` reach those of `target` at `port`, as Kubernetes reads the policies."""
-    source_pods, target_pods = (names.labels("acme", component) for component in (source, target))
-    out = allowed(objects, source_pods, "Egress", "egress", "to", target_pods, port)
-    return out and allowed(objects, target_pods, "Ingress", "ingress", "from", source_pods, port)
+def out_of(objects: Sequence[Manifest], source: str, target: str, port: int) -> bool:
+    """Whether pods of component `source` may call those of `target` at `port`, as Kubernetes reads the policies."""
+    return allowed(objects, pods(source), "Egress", "egress", "to", pods(target), port)
+
+
+def into(objects: Sequence[Manifest], source: str, target: str, port: int) -> bool:
+    """Whether pods of component `target` may be called by those of `source` at `port`; both ends must allow it."""
+    return allowed(objects, pods(target), "Ingress", "ingress", "from", pods(source), port)
+
+
+def pods(component: str) -> Pods:
+    """The labels of a component's pods."""
+    return names.labels("acme", component)
 
 
 def allowed(
@@ -158,6 +168,6 @@ def allowed(
     )
 
 
-def matches(peer: dict[str, Any], pods: Pods) -> bool:
+def matches(peer: dict[str, Any], other: Pods) -> bool:
     """Whether a peer means these pods of the same namespace."""
-    return "podSelector" in peer and peer["podSelector"]["matchLabels"].items() <= pods.items()
+    return "podSelector" in peer and peer["podSelector"]["matchLabels"].items() <= other.items()

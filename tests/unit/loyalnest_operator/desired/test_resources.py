@@ -25,7 +25,7 @@ def asked(*, cpu: str | None = None, memory: str | None = None, **limits: str) -
 
 @pytest.mark.parametrize(
     ("written", "given_back"),
-    [  # what an API server of Kubernetes 1.34 gave back
+    [  # an API server of Kubernetes 1.34 gave each of the second back as it is
         ("0", "0"),
         ("0.5", "500m"),
         ("1000m", "1"),
@@ -39,6 +39,7 @@ def asked(*, cpu: str | None = None, memory: str | None = None, **limits: str) -
         ("1.5Gi", "1536Mi"),
         ("0.25Gi", "256Mi"),
         ("0.5Ki", "512"),
+        ("312.5Ki", "320k"),
         ("0.1Gi", "107374182400m"),
         ("1.25Ti", "1280Gi"),
         ("0.0000000001", "1m"),

@@ -124,14 +124,22 @@ def test_a_suspended_program_keeps_everything_but_what_runs() -> None:
         gone = {"HorizontalPodAutoscaler", "ScaledObject", "PodDisruptionBudget"}
         assert kinds(stands) == [kind for kind in kinds(runs) if kind not in gone]
         assert all(each["spec"]["replicas"] == 0 for each in found(stands, "Deployment"))
-        assert stands.foundation == runs.foundation
-        assert stands.preparation == runs.preparation, "suspending does not wait for a Job"
+        assert changed_objects(runs, stands) == {"Secret/program"}, "services refuse its merchant's sessions"
         assert stands.dashboard == runs.dashboard
         assert checksums(stands) == checksums(runs)
 
 
-def test_a_suspended_program_of_the_pool_has_no_way_in() -> None:
-    assert kinds(of("Pooled", suspend=True)) == ["Secret", "Job"]
+def test_a_suspended_program_of_the_pool_is_told_to_the_services_it_shares() -> None:
+    runs, stands = of("Pooled"), of("Pooled", suspend=True)
+    assert kinds(runs) == kinds(stands)
+    assert changed_objects(runs, stands) == {"Secret/acme-program"}
+    assert runs.preparation != stands.preparation
+
+
+def changed_objects(before: Desired, after: Desired) -> set[str]:
+    """Objects of the foundation that differ."""
+    pairs = zip(before.foundation, after.foundation, strict=True)
+    return {f"{old['kind']}/{old['metadata']['name']}" for old, new in pairs if old != new}
 
 
 def kinds(objects: Desired) -> list[str]:
