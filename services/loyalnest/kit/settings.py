@@ -11,7 +11,7 @@ from loyalnest.kit.placement import Placement
 class Settings(BaseSettings):
     """What a process is told. `loyalnest serve --help` lists the variables; `up` fills them itself.
 
-    Durations are in seconds.
+    Durations are in seconds where the name says nothing else.
     """
 
     model_config = SettingsConfigDict(
@@ -35,8 +35,7 @@ class Settings(BaseSettings):
     inbox_days: int = Field(
         default=30,
         ge=1,
-        description="How long services remember which events they applied; never less than two days more than topics"
-        " keep them.",
+        description="Days that services remember which events they applied; always longer than topics keep events.",
     )
     encryption_keys: SecretStr = Field(
         default=SecretStr(""),
@@ -73,6 +72,11 @@ class Settings(BaseSettings):
     )
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
     log_format: str = Field(default="json", pattern="^(json|console)$")
+
+    @property
+    def remembered_days(self) -> int:
+        """How long the inbox keeps events: always longer than topics do, so that a repeat is known."""
+        return max(self.inbox_days, self.topic_retention_hours // 24 + 2)
 
     def placement(self) -> Placement:
         """Where this process's data lives."""
