@@ -14,7 +14,7 @@ _JOB_PODS = 4
 
 _USUAL_REQUEST = {"cpu": "100m", "memory": "128Mi"}
 _USUAL_LIMIT = {"memory": "512Mi"}
-"""What the namespace gives a container that asks for nothing."""
+"""What the namespace gives a container that somebody else puts there and that asks for nothing."""
 
 
 def foundation(packing: Packing) -> tuple[Manifest, ...]:
@@ -55,9 +55,9 @@ def _quota(packing: Packing) -> Manifest:
         parts += [(2 * each.most, each.resources) for each in packed.workloads]
     hard = {
         "pods": str(sum(count for count, _ in parts)),
-        "requests.cpu": total(parts, "requests", "cpu", _USUAL_REQUEST["cpu"]),
-        "requests.memory": total(parts, "requests", "memory", _USUAL_REQUEST["memory"]),
-        "limits.memory": total(parts, "limits", "memory", _USUAL_LIMIT["memory"]),
+        "requests.cpu": total(parts, "requests", "cpu"),
+        "requests.memory": total(parts, "requests", "memory"),
+        "limits.memory": total(parts, "limits", "memory"),
         "services.loadbalancers": "0",
         "services.nodeports": "0",
     }

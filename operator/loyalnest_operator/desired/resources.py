@@ -93,12 +93,12 @@ def raised(default: Resources, several: Iterable[Resources]) -> Resources:
     return Resources(requests=ResourceAmounts(**requests), limits=ResourceAmounts(**limits))
 
 
-def total(parts: Iterable[tuple[int, Mapping[str, Any]]], which: str, amount: Amount, otherwise: str) -> str:
-    """The sum of an amount over `parts`, each a count and a container's resources; `otherwise` where one has none."""
+def total(parts: Iterable[tuple[int, Mapping[str, Any]]], which: str, amount: Amount) -> str:
+    """The sum of an amount over `parts`, each a count and a container's resources, which must have it."""
     found = Decimal(0)
     with localcontext(prec=_DIGITS):
         for count, resources in parts:
-            found += number(resources.get(which, {}).get(amount, otherwise)) * count
+            found += number(resources[which][amount]) * count
     return text(min(found, _MOST), binary=amount == "memory")
 
 

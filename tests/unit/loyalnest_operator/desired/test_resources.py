@@ -5,9 +5,11 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from loyalnest.kit.program.spec import ResourceAmounts, Resources
 from loyalnest_operator.desired.resources import canonical, fitted, number, raised, total
+from loyalnest_operator.settings import OperatorSettings
 
 DEFAULT = Resources(requests=ResourceAmounts(cpu="100m", memory="192Mi"), limits=ResourceAmounts(memory="512Mi"))
 
@@ -100,9 +102,19 @@ def test_a_pod_of_several_has_the_most_that_one_of_them_asks_for() -> None:
 
 
 def test_totals() -> None:
-    parts = [(3, {"requests": {"cpu": "500m", "memory": "512Mi"}}), (2, {})]
-    assert total(parts, "requests", "cpu", "100m") == "1700m"
-    assert total(parts, "requests", "memory", "256Mi") == "2Gi"
-    assert number(total([(1000, {"requests": {"cpu": "9999999999999999T"}})], "requests", "cpu", "0")) == Decimal(
-        2**63 - 1
+    large, small = (
+        {"requests": {"cpu": cpu, "memory": memory}} for cpu, memory in (("500m", "512Mi"), ("100m", "256Mi"))
     )
+    assert total([(3, large), (2, small)], "requests", "cpu") == "1700m"
+    assert total([(3, large), (2, small)], "requests", "memory") == "2Gi"
+    most = total([(1000, {"requests": {"cpu": "9999999999999999T"}})], "requests", "cpu")
+    assert number(most) == Decimal(2**63 - 1)
+
+
+def test_the_platforms_own_amounts_are_complete(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOYALNEST_OPERATOR_SERVICE_RESOURCES", '{"requests": {"cpu": "50m"}}')
+    with pytest.raises(ValidationError, match=r"must have requests\.cpu, requests\.memory and limits\.memory"):
+        OperatorSettings()
+    complete = '{"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "128Mi"}}'
+    monkeypatch.setenv("LOYALNEST_OPERATOR_SERVICE_RESOURCES", complete)
+    assert OperatorSettings().service_resources.limits.memory == "128Mi"

@@ -218,8 +218,6 @@ def test_a_disabled_service_is_nowhere() -> None:
         assert json.loads(one(objects, "ConfigMap")["data"]["LOYALNEST_DISABLED_SERVICES"]) == ["mail_events"]
         assert "mail-events" not in as_text(list(objects)), "in no name"
         assert not any("mail_events" in as_text(each) for each in objects if each["kind"] != "ConfigMap")
-    (command,) = commands(of("Compact", services=disabled))
-    assert command[-1] == "identity,members,ledger,front_door"
 
 
 def test_pods_start_again_for_their_variables_and_for_nothing_else() -> None:
