@@ -1,12 +1,22 @@
 """What the operator is told about the platform. Every variable begins with `LOYALNEST_OPERATOR_`."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 import loyalnest
 from loyalnest.kit.program.spec import SYSTEM_NAMESPACE, ResourceAmounts, Resources
+
+
+def _complete(resources: Resources) -> Resources:
+    """`resources`, if a program's quota can count with them."""
+    if None in (resources.requests.cpu, resources.requests.memory, resources.limits.memory):
+        raise ValueError("must have requests.cpu, requests.memory and limits.memory")
+    return resources
+
+
+PodResources = Annotated[Resources, AfterValidator(_complete)]
 
 
 class OperatorSettings(BaseSettings):
@@ -58,11 +68,11 @@ class OperatorSettings(BaseSettings):
     environment: dict[str, str] = Field(
         default_factory=dict, description="More environment variables of every service, as JSON; no secrets."
     )
-    service_resources: Resources = Field(
+    service_resources: PodResources = Field(
         default=Resources(requests=ResourceAmounts(cpu="100m", memory="192Mi"), limits=ResourceAmounts(memory="512Mi")),
         description="What a pod of one service gets unless its program says otherwise, as JSON.",
     )
-    compact_resources: Resources = Field(
+    compact_resources: PodResources = Field(
         default=Resources(requests=ResourceAmounts(cpu="250m", memory="384Mi"), limits=ResourceAmounts(memory="1Gi")),
         description="What a pod of all services gets, and a preparation Job, as JSON.",
     )

@@ -30,7 +30,8 @@ def database_url(server: str, user: str, password: str, database: str) -> str:
 def ports(settings: OperatorSettings) -> list[int]:
     """The TCP ports of PostgreSQL, Kafka and Redis, each once, ascending.
 
-    Kafka's are those of the bootstrap servers: brokers must advertise the same ports.
+    They are taken from the addresses, so brokers must advertise the ports of the bootstrap servers, and a Service
+    before a store must have the port of its pods, which is what a NetworkPolicy sees.
     """
     found = _ports(_hosts(settings.postgres_url.get_secret_value()), _POSTGRES)
     found |= _ports(settings.kafka_brokers.split(","), _KAFKA)

@@ -14,7 +14,7 @@ _JOB_PODS = 4
 
 _USUAL_REQUEST = {"cpu": "100m", "memory": "128Mi"}
 _USUAL_LIMIT = {"memory": "512Mi"}
-"""What the namespace gives a container that asks for nothing."""
+"""What the namespace gives a container that somebody else puts there and that asks for nothing."""
 
 
 def foundation(packing: Packing) -> tuple[Manifest, ...]:
@@ -42,20 +42,22 @@ def _namespace(packing: Packing) -> Manifest:
 def _quota(packing: Packing) -> Manifest:
     """Bounds of what the program's pods ask for together.
 
-    They allow each tier, whichever the program has, with every service at its most replicas twice: a rollout, and a
-    move between the tiers, run old pods beside new ones, and what is taken away goes last.
+    They allow each tier, whichever the program has, with every service, also one that is disabled, at its most
+    replicas twice: a rollout, and a move between the tiers, run old pods beside new ones, and what is no longer
+    wanted goes last.
     """
-    facts = packing.facts
+    facts, spec = packing.facts, packing.program.spec
+    services = {name: options.model_copy(update={"enabled": True}) for name, options in spec.services.items()}
     parts = [(_JOB_PODS, fitted(facts.settings.compact_resources, facts.settings.compact_resources))]
     for tier in (ProgramTier.COMPACT, ProgramTier.DISTRIBUTED):
-        spec = packing.program.spec.model_copy(update={"tier": tier})
-        packed = pack(packing.program.model_copy(update={"spec": spec}), facts)
+        changed = spec.model_copy(update={"tier": tier, "services": services})
+        packed = pack(packing.program.model_copy(update={"spec": changed}), facts)
         parts += [(2 * each.most, each.resources) for each in packed.workloads]
     hard = {
         "pods": str(sum(count for count, _ in parts)),
-        "requests.cpu": total(parts, "requests", "cpu", _USUAL_REQUEST["cpu"]),
-        "requests.memory": total(parts, "requests", "memory", _USUAL_REQUEST["memory"]),
-        "limits.memory": total(parts, "limits", "memory", _USUAL_LIMIT["memory"]),
+        "requests.cpu": total(parts, "requests", "cpu"),
+        "requests.memory": total(parts, "requests", "memory"),
+        "limits.memory": total(parts, "limits", "memory"),
         "services.loadbalancers": "0",
         "services.nodeports": "0",
     }

@@ -8,11 +8,8 @@ from loyalnest_operator.facts import Manifest
 
 
 def dashboard(packing: Packing) -> tuple[Manifest, ...]:
-    """The Ingress, if the program has a host.
-
-    A Pooled program that is suspended has none: the services that it shares cannot stop for it, so its way in does.
-    """
-    if not packing.host or (packing.pooled and packing.program.spec.suspend):
+    """The Ingress, if the program has a host."""
+    if not packing.host:
         return ()
     settings = packing.facts.settings
     end = f"-{packing.name}" if packing.pooled else ""

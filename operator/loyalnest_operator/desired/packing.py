@@ -1,6 +1,6 @@
 """How a program's services are packed: which run, in which Deployments, and who calls whom.
 
-The tiers differ here and nowhere after: what is built from a `Packing` does not ask for the tier.
+Compact and Distributed differ here and nowhere after. A Pooled program has no workloads of its own.
 """
 
 from collections.abc import Iterable
@@ -121,7 +121,7 @@ def pack(program: LoyaltyProgram, facts: Facts) -> Packing:
         case ProgramTier.POOLED:
             workloads: tuple[Workload, ...] = ()
         case ProgramTier.COMPACT:
-            workloads = (_compact(program, running, disabled, facts),)
+            workloads = (_compact(program, running, facts),)
         case ProgramTier.DISTRIBUTED:
             workloads = tuple(_distributed(each, _options(program, each), facts) for each in running)
     calls = _calls(workloads, running)
@@ -155,14 +155,11 @@ def _calls(workloads: Iterable[Workload], services: Iterable[Service]) -> frozen
     return frozenset((a, b) for a, b in paths if a is not None and b is not None and a != b)
 
 
-def _compact(
-    program: LoyaltyProgram, running: tuple[Service, ...], disabled: tuple[str, ...], facts: Facts
-) -> Workload:
-    # An image may have services that this version does not know, or not yet: only "all" means those, too.
-    argument = ",".join(each.name for each in running) if disabled else "all"
+def _compact(program: LoyaltyProgram, running: tuple[Service, ...], facts: Facts) -> Workload:
+    """Its process leaves out by itself what is disabled: an image may have services that this version does not know."""
     asked = (_options(program, each).resources for each in running)
     resources = raised(facts.settings.compact_resources, asked)
-    return Workload(COMPACT, running, argument, APP, fitted(resources, resources))
+    return Workload(COMPACT, running, "all", APP, fitted(resources, resources))
 
 
 def _distributed(service: Service, options: ServiceOptions, facts: Facts) -> Workload:

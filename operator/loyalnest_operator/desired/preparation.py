@@ -19,15 +19,15 @@ from loyalnest_operator.facts import Manifest
 COMPONENT = "prepare"
 OWNER = "owner"
 """Purpose of the login that owns the tables and migrates."""
-POOL_SECRET = "pool"  # noqa: S105 - its name
-"""The Secret with the variables of the pool's processes, which the pool's chart makes."""
+POOL = "pool"
+"""The ConfigMap and the Secret with the variables of the pool's processes, which the pool's chart makes."""
 
 _FILE = "program.yaml"
 _FOLDER = "/run/loyalnest/program"
 _RETRIES = 2
 
-_ONLY_OPERATORS = {"spec": {"suspend", "deletion_policy", "services"}, "metadata": {"labels", "annotations"}}
-"""What services never read of a program: its change needs no preparation, and suspending must not wait for one."""
+_ONLY_OPERATORS = {"spec": {"deletion_policy", "services"}, "metadata": {"labels", "annotations"}}
+"""What services never read of a program: its change needs no preparation."""
 
 _UNREADABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 """What JSON may hold as it is, but YAML may not."""
@@ -63,7 +63,8 @@ def preparation(packing: Packing) -> tuple[Manifest, ...]:
 def _pod(packing: Packing) -> dict[str, Any]:
     files = [SecretFiles(_secret_name(packing), _FOLDER)]
     if packing.pooled:
-        provision = _container(packing, "provision", [{"secretRef": {"name": POOL_SECRET}}], files)
+        sources = [{"configMapRef": {"name": POOL}}, {"secretRef": {"name": POOL}}]
+        provision = _container(packing, "provision", sources, files)
         return pod(packing, files, restartPolicy="Never", containers=[provision])
     files = [KEYS, *files]
     return pod(

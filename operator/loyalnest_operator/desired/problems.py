@@ -19,7 +19,8 @@ def problems(program: LoyaltyProgram, facts: Facts) -> list[str]:
     for name, options in program.spec.services.items():
         path = f"spec.services.{name}"
         if name not in known:
-            found.append(f"{path}: there is no such service{suggestion(name, list(known))}. There are: {_all(known)}.")
+            near = suggestion(name, list(known)) or "."
+            found.append(f"{path}: there is no such service{near} There are: {_all(known)}.")
             continue
         if not options.enabled:
             found += [f"{path}.enabled: {words}" for words in _why_needed(known[name], program, facts)]

@@ -6,7 +6,7 @@ gives back.
 
 import re
 from collections.abc import Iterable, Mapping
-from decimal import ROUND_CEILING, Decimal
+from decimal import ROUND_CEILING, Decimal, localcontext
 from typing import Any, Literal
 
 from loyalnest.kit.program.spec import ResourceAmounts, Resources
@@ -15,22 +15,29 @@ Amount = Literal["cpu", "memory"]
 AMOUNTS: tuple[Amount, ...] = ("cpu", "memory")
 
 _QUANTITY = re.compile(r"([0-9.]+)([a-zA-Z]*)")
-_DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
+_DECIMAL = {"m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4}
-_LEAST = Decimal("1e-9")
+_LEAST = Decimal("0.001")
+_MOST = Decimal(2**63 - 1)
+_DIGITS = 80
+"""More than any quantity that a program may have, or a sum of a thousand of them."""
 
 
 def number(quantity: str) -> Decimal:
-    """What `quantity`, such as 250m or 512Mi, amounts to; rounded up to a billionth, as Kubernetes does."""
+    """What `quantity`, such as 250m or 512Mi, amounts to.
+
+    Like the API server, this rounds up to a thousandth, and takes what is beyond 64 bits for the most of them.
+    """
     digits, unit = _split(quantity)
-    factor = Decimal(1024) ** _BINARY[unit] if unit in _BINARY else Decimal(10) ** _DECIMAL[unit]
-    return (Decimal(digits) * factor).quantize(_LEAST, rounding=ROUND_CEILING)
+    factor = 1024 ** _BINARY[unit] if unit in _BINARY else Decimal(10) ** _DECIMAL[unit]
+    with localcontext(prec=_DIGITS):
+        return min((Decimal(digits) * factor).quantize(_LEAST, rounding=ROUND_CEILING), _MOST)
 
 
 def canonical(quantity: str) -> str:
-    """`quantity` as the API server writes it: the largest unit that leaves a whole number.
+    """`quantity` as the API server gives it back: in the largest unit that leaves a whole number.
 
-    Binary units stay binary from 1024 on, as long as the amount is whole.
+    Binary units stay binary where the amount is a whole number of 1024; else it is told in decimal ones.
     """
     return text(number(quantity), binary=_split(quantity)[1] in _BINARY)
 
@@ -43,12 +50,13 @@ def text(amount: Decimal, *, binary: bool) -> str:
             if whole % 1024:
                 break
             whole, unit = whole // 1024, unit_above
-        return f"{whole}{unit}"
+        if unit:
+            return f"{whole}{unit}"
     for unit, exponent in reversed(_DECIMAL.items()):
         scaled = amount.scaleb(-exponent)
         if scaled == scaled.to_integral_value():
             return f"{int(scaled)}{unit}" if amount else "0"
-    raise AssertionError("a billionth is the smallest amount")
+    raise AssertionError("amounts are multiples of a thousandth")
 
 
 def fitted(given: Resources, default: Resources) -> dict[str, dict[str, str]]:
@@ -85,12 +93,13 @@ def raised(default: Resources, several: Iterable[Resources]) -> Resources:
     return Resources(requests=ResourceAmounts(**requests), limits=ResourceAmounts(**limits))
 
 
-def total(parts: Iterable[tuple[int, Mapping[str, Any]]], which: str, amount: Amount, otherwise: str) -> str:
-    """The sum of an amount over `parts`, each a count and a container's resources; `otherwise` where one has none."""
-    found = sum(
-        (number(resources.get(which, {}).get(amount, otherwise)) * count for count, resources in parts), Decimal(0)
-    )
-    return text(found, binary=amount == "memory")
+def total(parts: Iterable[tuple[int, Mapping[str, Any]]], which: str, amount: Amount) -> str:
+    """The sum of an amount over `parts`, each a count and a container's resources, which must have it."""
+    found = Decimal(0)
+    with localcontext(prec=_DIGITS):
+        for count, resources in parts:
+            found += number(resources[which][amount]) * count
+    return text(min(found, _MOST), binary=amount == "memory")
 
 
 def _pick(choose: Any, *quantities: str | None) -> str | None:

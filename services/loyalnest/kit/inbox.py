@@ -32,12 +32,8 @@ async def take_new(connection: Connection, schema: str, events: Sequence[Event])
     return taken
 
 
-def pruning(database: Database, inbox_days: int, retention_hours: int) -> Job:
-    """The job that keeps a service's inbox for `inbox_days`, but always longer than topics keep events.
-
-    So a repeat is always known, also one that comes from a dead letter.
-    """
-    keep_days = max(inbox_days, retention_hours // 24 + 2)
+def pruning(database: Database, keep_days: int) -> Job:
+    """The job that keeps a service's inbox for `keep_days` (see Settings.remembered_days)."""
 
     async def run() -> int:
         async with database.worker() as connection:

@@ -285,9 +285,7 @@ class Runtime:
                     others.start(f"consumer {name} {consumer.topic}", loop.run(), loop.stop)
             jobs = list(parts.jobs)
             if running.service.migrations and running.service.consumes:
-                jobs.append(
-                    inbox.pruning(running.database, self.settings.inbox_days, self.settings.topic_retention_hours)
-                )
+                jobs.append(inbox.pruning(running.database, self.settings.remembered_days))
             if isinstance(self.bus, PostgresBus) and running is next(iter(self._running.values())):
                 jobs.append(Job("prune_bus", every=3600, run=self.bus.prune))
             for job in jobs:

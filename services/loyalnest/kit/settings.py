@@ -13,7 +13,7 @@ from loyalnest.kit.placement import Placement
 class Settings(BaseSettings):
     """What a process is told. `loyalnest serve --help` lists the variables; `up` fills them itself.
 
-    Durations are in seconds.
+    Durations are in seconds where the name says nothing else.
     """
 
     model_config = SettingsConfigDict(
@@ -37,8 +37,7 @@ class Settings(BaseSettings):
     inbox_days: int = Field(
         default=30,
         ge=1,
-        description="How long services remember which events they applied; never less than two days more than topics"
-        " keep them.",
+        description="Days that services remember which events they applied; always longer than topics keep events.",
     )
     encryption_keys: SecretStr = Field(
         default=SecretStr(""),
@@ -96,6 +95,11 @@ class Settings(BaseSettings):
         except SettingsError as error:  # it names the field between quotes, and says only that it could not be parsed
             name = str(error).split('"')[1].upper()
             raise InvalidInput(f"The environment is not right: LOYALNEST_{name}: Input should be JSON.") from None
+
+    @property
+    def remembered_days(self) -> int:
+        """How long the inbox keeps events: always longer than topics do, so that a repeat is known."""
+        return max(self.inbox_days, self.topic_retention_hours // 24 + 2)
 
     def placement(self) -> Placement:
         """Where this process's data lives."""
