@@ -54,6 +54,12 @@ imagePullSecrets:
 {{- end }}
 {{- end }}
 
+{{/* A secret's text: its arguments are the text, the pattern that it must have, and the words if it has not. A schema would print the text. */}}
+{{- define "shared.secretText" -}}
+{{- if not (regexMatch (index . 1) (index . 0)) }}{{ fail (index . 2) }}{{ end }}
+{{- index . 0 | quote }}
+{{- end }}
+
 {{/* An egress rule of a NetworkPolicy: names are resolved. */}}
 {{- define "shared.dns" -}}
 - ports: [{protocol: UDP, port: 53}, {protocol: TCP, port: 53}]
