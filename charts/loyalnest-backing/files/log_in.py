@@ -2,12 +2,18 @@
 
 import asyncio
 import os
+import sys
 
 import asyncpg
 from confluent_kafka.admin import AdminClient
 from redis.asyncio import Redis
 
 SECONDS = 30
+
+
+def tell(*words: str) -> None:
+    """For the log of the test."""
+    sys.stdout.write(" ".join(words) + "\n")
 
 
 async def main() -> None:
@@ -18,14 +24,14 @@ async def main() -> None:
             " FROM pg_roles WHERE rolname = current_user"
         )
         assert row["right"], f"the login {row['current_user']} has not the rights that it should have"
-        print(name, row["current_user"], row["version"])
+        tell(name, row["current_user"], row["version"])
         await connection.close()
     async with Redis.from_url(os.environ["REDIS_URL"], socket_timeout=SECONDS) as redis:
-        print("REDIS_URL", (await redis.info("server"))["redis_version"])
+        tell("REDIS_URL", (await redis.info("server"))["redis_version"])
     admin = AdminClient({"bootstrap.servers": os.environ["KAFKA_BROKERS"]})
     cluster = await asyncio.to_thread(admin.list_topics, timeout=SECONDS)
     assert cluster.brokers, "Kafka names no broker"
-    print("KAFKA_BROKERS", ", ".join(f"{each.host}:{each.port}" for each in cluster.brokers.values()))
+    tell("KAFKA_BROKERS", ", ".join(f"{each.host}:{each.port}" for each in cluster.brokers.values()))
 
 
 asyncio.run(main())
