@@ -27,6 +27,8 @@ env: $(READY) ## Make the Python environment (pinned by requirements.lock)
 lock: $(READY) ## Pin the newest allowed dependencies again
 	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip compile -q --upgrade pyproject.toml --all-extras --python-version 3.11 --generate-hashes \
 		--no-header --no-annotate --no-emit-index-url -o requirements.lock
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip compile -q --upgrade pyproject.toml --extra operator --python-version 3.11 --generate-hashes \
+		--no-header --no-annotate --no-emit-index-url --constraint requirements.lock -o requirements-image.lock
 
 .PHONY: proto
 proto: $(READY) ## Generate the gRPC code from the services' .proto files
@@ -81,3 +83,40 @@ test: $(READY) ## All tests, with coverage. Needs Java 17 and Maven for Kafka, G
 .PHONY: bench
 bench: $(READY) ## Measure what this machine holds (RATE=300 SECONDS=30 BODY=0 BACKLOG=100000 MERCHANTS=100)
 	@PYTHONPATH=tests $(BIN)/python -m load.bench
+
+# What `docker build` understands is enough: podman build, buildah build.
+BUILD ?= docker build
+REGISTRY ?= loyalnest
+TAG ?= dev
+HELM ?= $(shell PYTHONPATH=tests $(BIN)/python -m fixtures.helm)
+export REGISTRY TAG
+
+build/kafka: tests/tools/kafka/pom.xml
+	@rm -rf $@ && mvn -q -B -f $< dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$@ && touch $@
+
+.PHONY: images
+images: build/kafka ## Build the images (BUILD="docker build" REGISTRY=loyalnest TAG=dev)
+	@$(BUILD) . -f images/Dockerfile --build-arg UV_VERSION=$(UV_VERSION) -t $(REGISTRY)/loyalnest:$(TAG)
+	@set -e; for store in postgresql redis kafka; do \
+		$(BUILD) . -f images/backing/Dockerfile --target $$store -t $(REGISTRY)/$$store:$(TAG); done
+
+.PHONY: charts
+charts: $(READY) ## Lint the charts and package them into dist/charts
+	@set -e; for chart in loyalnest-operator loyalnest loyalnest-backing; do \
+		$(HELM) lint --quiet charts/$$chart; $(HELM) package charts/$$chart -d dist/charts; done
+
+.PHONY: cluster
+cluster: ## Find or make a cluster: the one that KUBECONFIG names, else kind in Docker
+	@clusters/cluster.sh
+
+.PHONY: deploy
+deploy: $(READY) ## Install stores, pool and operator there, from the images of `make images`
+	@HELM=$(HELM) clusters/deploy.sh
+
+.PHONY: demo
+demo: ## Apply the demo's merchants there and wait until they are served
+	@clusters/demo.sh
+
+.PHONY: undeploy
+undeploy: $(READY) ## Remove what `make deploy` installed there, with all data
+	@HELM=$(HELM) clusters/undeploy.sh
