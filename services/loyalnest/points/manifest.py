@@ -20,6 +20,7 @@ from loyalnest.points.points_pb2_grpc import PointsServiceStub, add_PointsServic
 from loyalnest.points.redemptions import Redemptions
 from loyalnest.points.rules import RulesProjection
 from loyalnest.points.service import PointsService
+from loyalnest.points.verification import NightlyVerification
 from loyalnest.referrals.events import ReferralCompleted
 
 __all__ = ["SERVICE"]
@@ -34,6 +35,7 @@ def build(environment: Environment) -> Parts:
     redemptions = Redemptions(database, outbox, rules, issuer, clock)
     projections = Projections(database, rules)
     lots = LotJobs(database, outbox, clock)
+    verification = NightlyVerification(database, service, clock)
     return Parts(
         servicer=PointsGrpc(service, redemptions),
         consumers=(
@@ -46,7 +48,9 @@ def build(environment: Environment) -> Parts:
             Job("approve_lots", every=30, run=lots.approve),
             Job("expire_lots", every=60, run=lots.expire),
             Job("finish_left_held", every=15, run=redemptions.finish_left_held),
+            Job("verify_ledgers", every=600, run=verification.run),
         ),
+        observe=verification.observe,
         provision=service.provision,
         stop=issuer.close,
     )
