@@ -40,6 +40,10 @@ check: $(READY) ## Lint and type-check
 format: $(READY) ## Format the code
 	@$(BIN)/ruff check --fix-only -q . ; $(BIN)/ruff format .
 
+.PHONY: dashboards
+dashboards: $(READY) ## Generate the Grafana dashboards from their short sources
+	@$(BIN)/python tools/generate_dashboards.py
+
 DATA ?= data
 PORT ?= 8080
 
