@@ -64,7 +64,7 @@ e2e: $(READY) ## End to end: the whole product as real processes, in both packin
 	@$(BIN)/pytest -q -n 2 --dist loadfile tests/e2e
 
 .PHONY: test
-test: $(READY) ## All tests, with coverage. Needs Java 17 and Maven for Kafka, nothing else
+test: $(READY) ## All tests, with coverage. Needs Java 17, Maven and Go (Kafka, Prometheus), nothing else
 	@echo "Runs unit, integration and end-to-end tests. They start PostgreSQL, Redis and Kafka of their own in temporary"
 	@echo "folders on free ports, because what is promised (durability, isolation, order) is theirs to keep, and stop them."
 	@rm -f .coverage .coverage.*
