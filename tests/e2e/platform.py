@@ -113,6 +113,10 @@ class Platform(ABC):
         """The gateway that serves a merchant."""
 
     @abstractmethod
+    def targets(self, merchant: str) -> list[str]:
+        """Where the processes that serve a merchant show their metrics, as host:port."""
+
+    @abstractmethod
     def command(self, merchant: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a `loyalnest` command beside the packing's processes."""
 
@@ -218,6 +222,9 @@ class EmbeddedPlatform(Platform):
     def url(self, merchant: str) -> str:
         return f"http://127.0.0.1:{self._port}"
 
+    def targets(self, merchant: str) -> list[str]:
+        return [f"127.0.0.1:{self._port}"]
+
     def command(self, merchant: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [*COMMAND, *arguments, "--data", str(self.data)], capture_output=True, text=True, timeout=300, check=False
@@ -288,6 +295,12 @@ class SeparatePlatform(Platform):
 
     def url(self, merchant: str) -> str:
         return f"http://127.0.0.1:{self._http[merchant]}"
+
+    def targets(self, merchant: str) -> list[str]:
+        others = set(self._environments) - {merchant}
+        split = merchant not in self._addresses
+        names = [name for name in self._addresses if (split and name not in others) or name == merchant]
+        return [self._addresses[name].removeprefix("http://") for name in names]
 
     def command(self, merchant: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

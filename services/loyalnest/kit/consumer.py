@@ -67,6 +67,8 @@ class ConsumerLoop:
         self._consumer = consumer
         self._bus = bus
         self._member = member
+        for counter in (metrics.EVENTS_HANDLED, metrics.EVENTS_RETRIED, metrics.DEAD_LETTERS):
+            counter.labels(service, consumer.topic)  # at 0 from the start, else the first one is no increase
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:

@@ -6,14 +6,17 @@ Both see the service's own schema only.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 
+from loyalnest.kit import metrics
 from loyalnest.kit.errors import DeadlineExceeded, InvalidInput, Unavailable
 from loyalnest.kit.roles import request_role, worker_role
 
@@ -67,6 +70,15 @@ async def _reset(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         await connection.reset()
 
 
+@dataclass(frozen=True, slots=True)
+class PoolUsage:
+    """Connections of a process: in use, open and idle, and how many there may be."""
+
+    used: int
+    idle: int
+    limit: int
+
+
 class Pools:
     """Connection pools of one process, one per address, shared by the services that live there."""
 
@@ -74,6 +86,12 @@ class Pools:
         self._connections = connections
         self._pools: dict[str, asyncpg.Pool[asyncpg.Record]] = {}
         self._locks: dict[str, Locks] = {}
+
+    def usage(self) -> "PoolUsage":
+        """The connections of all pools at this moment."""
+        size = sum(pool.get_size() for pool in self._pools.values())
+        idle = sum(pool.get_idle_size() for pool in self._pools.values())
+        return PoolUsage(used=size - idle, idle=idle, limit=sum(pool.get_max_size() for pool in self._pools.values()))
 
     def locks(self, url: str) -> "Locks":
         """The advisory locks of this process at `url`; they connect at first use."""
@@ -196,6 +214,9 @@ class Database:
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", schema: str) -> None:
         self._pool = pool
         self.schema = schema
+        self._acquire, self._begin, self._commit = (
+            metrics.DATABASE_SECONDS.labels(schema, step) for step in ("acquire", "begin", "commit")
+        )
 
     @asynccontextmanager
     async def request(self, merchant_id: str, *, snapshot: bool = False) -> AsyncIterator[Connection]:
@@ -224,13 +245,20 @@ class Database:
         callbacks: list[Callable[[], None]] = []
         token = _after_commit.set(callbacks)
         try:
-            async with self._pool.acquire() as connection, connection.transaction(isolation=isolation):
-                await connection.execute(
-                    "SELECT set_config('role', $1, true), set_config('loyalnest.merchant_id', $2, true)",
-                    role,
-                    merchant_id,
-                )
-                yield connection
+            asked = time.perf_counter()
+            async with self._pool.acquire() as connection:
+                acquired = time.perf_counter()
+                self._acquire.observe(acquired - asked)
+                async with connection.transaction(isolation=isolation):
+                    await connection.execute(
+                        "SELECT set_config('role', $1, true), set_config('loyalnest.merchant_id', $2, true)",
+                        role,
+                        merchant_id,
+                    )
+                    self._begin.observe(time.perf_counter() - acquired)
+                    yield connection
+                    ended = time.perf_counter()
+                self._commit.observe(time.perf_counter() - ended)
         finally:
             _after_commit.reset(token)
         for callback in callbacks:

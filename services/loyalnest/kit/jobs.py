@@ -20,6 +20,8 @@ class JobLoop:
         self._service = service
         self._job = job
         self._locks = locks
+        for outcome in ("done", "outage", "failed"):
+            metrics.JOB_RUNS.labels(service, job.name, outcome)  # at 0, else the first failure is no increase
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:

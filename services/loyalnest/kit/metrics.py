@@ -19,6 +19,18 @@ EVENT_AGE_SECONDS = Histogram(
 CONSUMER_LAG = Gauge("loyalnest_consumer_lag_events", "Events published and not yet applied.", ["service", "topic"])
 OUTBOX_RELAYED = Counter("loyalnest_outbox_relayed_total", "Events moved from the outbox to the bus.", ["service"])
 OUTBOX_AGE_SECONDS = Gauge("loyalnest_outbox_oldest_seconds", "Age of the oldest event in the outbox.", ["service"])
+DATABASE_SECONDS = Histogram(
+    "loyalnest_database_seconds",
+    "Time that a transaction took to get a connection (acquire), to begin and to commit, whatever its statements.",
+    ["service", "step"],
+    buckets=SECONDS,
+)
+DATABASE_CONNECTIONS = Gauge(
+    "loyalnest_database_connections", "Connections of this process's pools by what they do.", ["state"]
+)
+DATABASE_CONNECTIONS_LIMIT = Gauge(
+    "loyalnest_database_connections_limit", "Most connections that this process's pools open."
+)
 JOB_RUNS = Counter("loyalnest_job_runs_total", "Runs of a scheduled job.", ["service", "job", "outcome"])
 JOB_ITEMS = Counter("loyalnest_job_items_total", "Things that a scheduled job did.", ["service", "job"])
 RPC_SECONDS = Histogram(

@@ -26,7 +26,7 @@ from loyalnest.kit.errors import InvalidInput
 from loyalnest.kit.http import health, problems
 from loyalnest.kit.http.server import HttpServer
 from loyalnest.kit.jobs import JobLoop
-from loyalnest.kit.observer import Observer
+from loyalnest.kit.observer import Observed, Observer
 from loyalnest.kit.outbox import Outbox, Relay
 from loyalnest.kit.program import Program
 from loyalnest.kit.rpc.directory import Channels
@@ -291,7 +291,8 @@ class Runtime:
             for job in jobs:
                 scheduled = JobLoop(name, job, running.locks)
                 others.start(f"job {name} {job.name}", scheduled.run(), scheduled.stop)
-        observer = Observer(self.bus, {name: (each.service, each.database) for name, each in self._running.items()})
+        observed = [Observed(each.service, each.database, each.parts.observe) for each in self._running.values()]
+        observer = Observer(self.bus, self._pools, observed)
         others.start("observer", observer.run(), observer.stop)
 
     def _fail(self, error: BaseException) -> None:

@@ -22,6 +22,11 @@ BatchHandler = Callable[[Sequence[Event]], Awaitable[None]]
 """Applies a batch in one transaction. Raising means nothing of the batch was applied, and it comes again."""
 
 
+Observe = Callable[[], Awaitable[None]]
+"""Sets gauges by a cheap look at the service's tables. Every process of the service does so, every few seconds, so
+that none shows what another has changed since."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rpc:
     """The gRPC side of a service.
@@ -66,6 +71,7 @@ class Parts:
 
     servicer: implements the generated gRPC servicer.
     provision: makes a program's first rows in this service's tables; idempotent, run at every start.
+    observe: sets the gauges that only a look at its tables can tell.
     start, stop: for what needs more than the runtime's own lifecycle.
     app: the ASGI application that answers on the process's HTTP port (the gateway has one).
     """
@@ -74,6 +80,7 @@ class Parts:
     consumers: Sequence[Consumer] = ()
     jobs: Sequence[Job] = ()
     provision: Callable[["Program"], Awaitable[None]] | None = None
+    observe: Observe | None = None
     start: Callable[[], Awaitable[None]] | None = None
     stop: Callable[[], Awaitable[None]] | None = None
     app: Any = None

@@ -22,6 +22,7 @@ from loyalnest.points.privacy_repository import LEDGER
 from loyalnest.points.redemptions import Redemptions
 from loyalnest.points.rules import RulesProjection
 from loyalnest.points.service import PointsService
+from loyalnest.points.verification import NightlyVerification
 from loyalnest.referrals.events import ReferralCompleted
 
 __all__ = ["SERVICE"]
@@ -37,6 +38,7 @@ def build(environment: Environment) -> Parts:
     projections = Projections(database, rules)
     lots = LotJobs(database, outbox, clock)
     privacy = PrivacyRequests(database, outbox, environment.keys, clock, LEDGER, GdprRequestCreated.read)
+    verification = NightlyVerification(database, service, clock)
     return Parts(
         servicer=PointsGrpc(service, redemptions),
         consumers=(
@@ -50,7 +52,9 @@ def build(environment: Environment) -> Parts:
             Job("approve_lots", every=30, run=lots.approve),
             Job("expire_lots", every=60, run=lots.expire),
             Job("finish_left_held", every=15, run=redemptions.finish_left_held),
+            Job("verify_ledgers", every=600, run=verification.run),
         ),
+        observe=verification.observe,
         provision=service.provision,
         stop=issuer.close,
     )

@@ -1,11 +1,15 @@
 """All SQL that proves the ledger: what is kept beside the entries is computed anew from them and compared."""
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from loyalnest.kit.database import Connection
 
 PROBLEMS = 100
 """Most problems that one check reports."""
+TIMEOUT_SECONDS = 600.0
+"""For one check of a large ledger; the pool's own limit is made for requests."""
 
 _CHECKS: dict[str, str] = {
     "entries sum to zero": """
@@ -139,7 +143,7 @@ async def verify(connection: Connection, merchant_id: str) -> tuple[int, int, li
     """
     problems: list[tuple[str, str, str]] = []
     for check, query in _CHECKS.items():
-        rows: list[Any] = await connection.fetch(f"{query} LIMIT {PROBLEMS}", merchant_id)
+        rows: list[Any] = await connection.fetch(f"{query} LIMIT {PROBLEMS}", merchant_id, timeout=TIMEOUT_SECONDS)
         problems.extend((check, row["subject"], row["detail"]) for row in rows)
     counted = await connection.fetchrow(
         """
@@ -150,3 +154,46 @@ async def verify(connection: Connection, merchant_id: str) -> tuple[int, int, li
     )
     assert counted is not None
     return counted["transactions"], counted["members"], problems
+
+
+async def due(connection: Connection, since: datetime) -> Sequence[str]:
+    """Merchants whose ledger was not verified since `since`.
+
+    In another order each time: one whose ledger cannot be verified does not keep the same others from it for ever.
+    """
+    rows = await connection.fetch(
+        """
+        SELECT r.merchant_id FROM points.program_rules r
+        LEFT JOIN points.verifications v ON v.merchant_id = r.merchant_id
+        WHERE v.verified_at IS NULL OR v.verified_at < $1 ORDER BY random()
+        """,
+        since,
+    )
+    return [row["merchant_id"] for row in rows]
+
+
+async def record(connection: Connection, merchant_id: str, verified_at: datetime, mismatches: int) -> None:
+    """Keep what a verification that began at `verified_at` found."""
+    await connection.execute(
+        """
+        INSERT INTO points.verifications (merchant_id, verified_at, mismatches) VALUES ($1, $2, $3)
+        ON CONFLICT (merchant_id) DO UPDATE SET verified_at = excluded.verified_at, mismatches = excluded.mismatches
+        """,
+        merchant_id,
+        verified_at,
+        mismatches,
+    )
+
+
+async def standing(connection: Connection, since: datetime) -> tuple[int, int]:
+    """Mismatches of all merchants' newest verifications, and how many merchants were not verified since `since`."""
+    row = await connection.fetchrow(
+        """
+        SELECT coalesce(sum(v.mismatches), 0) AS mismatches,
+               count(*) FILTER (WHERE v.verified_at IS NULL OR v.verified_at < $1) AS unverified
+        FROM points.program_rules r LEFT JOIN points.verifications v ON v.merchant_id = r.merchant_id
+        """,
+        since,
+    )
+    assert row is not None
+    return row["mismatches"], row["unverified"]

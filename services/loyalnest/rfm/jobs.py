@@ -5,6 +5,7 @@ import structlog
 from loyalnest.kit.clock import Clock
 from loyalnest.kit.database import OUTAGES, Database
 from loyalnest.rfm import repository
+from loyalnest.rfm.metrics import REFRESH_OVERDUE_SECONDS
 from loyalnest.rfm.refresh import Refresher
 
 log = structlog.get_logger(__name__)
@@ -39,6 +40,13 @@ class RfmJobs:
         if failure is not None:
             raise failure
         return len(merchants)
+
+    async def observe(self) -> None:
+        """Set the gauge of refreshes that are due and do not happen."""
+        now = self._clock()
+        async with self._database.worker() as connection:
+            due = await repository.next_due(connection)
+        REFRESH_OVERDUE_SECONDS.set(max(0.0, (now - due).total_seconds()) if due else 0.0)
 
     async def make_partitions(self) -> int:
         """Make the history's partitions of this month and the next ones. Returns how many were missing."""

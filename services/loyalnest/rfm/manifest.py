@@ -42,6 +42,7 @@ def build(environment: Environment) -> Parts:
             Job("refresh_due", every=30, run=jobs.refresh_due),
             Job("make_partitions", every=_SECONDS_A_DAY, run=jobs.make_partitions),
         ),
+        observe=jobs.observe,
         provision=service.provision,
     )
 

@@ -264,6 +264,14 @@ async def due(connection: Connection, now: datetime) -> list[str]:
     return list(dict.fromkeys(row["merchant_id"] for row in rows))
 
 
+async def next_due(connection: Connection) -> datetime | None:
+    """When the merchant whose turn comes first is due; past if it was missed, None without any schedule."""
+    row = await connection.fetchrow(
+        "SELECT merchant_id, next_run_at FROM rfm.schedules ORDER BY next_run_at, merchant_id LIMIT 1"
+    )
+    return row["next_run_at"] if row else None
+
+
 async def make_partitions(connection: Connection, first: date, months: int) -> int:
     """Make the partitions of `months` months from that of `first` on. Returns how many were missing."""
     made: int = await connection.fetchval("SELECT rfm.make_partitions($1, $2)", first, months)

@@ -3,6 +3,8 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
+from prometheus_client import REGISTRY
+
 from integration.rfm.support import NOON, Rig, earned, rules, settings_changed
 from loyalnest.kit.program import Credentials, Program, ProgramSpec, Shop
 
@@ -85,3 +87,20 @@ async def test_a_month_without_a_partition_loses_nothing(rig: Rig) -> None:
     assert row["part"] == "rfm.rfm_segment_deltas_other"
     assert await rig.jobs.make_partitions() == 4  # June and July; May has rows in the default partition
     await rig.refresher.refresh("acme")
+
+
+async def test_a_refresh_that_does_not_happen_shows(rig: Rig) -> None:
+    async def overdue() -> float | None:
+        await rig.jobs.observe()
+        return REGISTRY.get_sample_value("loyalnest_rfm_refresh_overdue_seconds")
+
+    assert await overdue() == 0
+    await rig.set_schedule("acme", "0 1 * * *")
+    await rig.set_schedule("brew", "0 14 * * *")
+    assert await overdue() == 0
+    rig.clock.move(hours=3)
+    assert await overdue() == 3600
+    rig.clock.move(hours=12)
+    assert await overdue() == 13 * 3600
+    await rig.jobs.refresh_due()
+    assert await overdue() == 0
