@@ -6,7 +6,7 @@ import typer
 from pydantic import ValidationError
 
 from loyalnest import __version__
-from loyalnest.cli import admin, deadletters, inspect, replay, serve, up
+from loyalnest.cli import admin, deadletters, export, inspect, replay, serve, up
 from loyalnest.cli.console import complain, out
 from loyalnest.kit import logs
 from loyalnest.kit.errors import LoyalNestError
@@ -44,6 +44,7 @@ app.command("services")(inspect.services)
 app.command("token")(admin.token)
 app.command("replay")(replay.replay)
 app.command("verify")(admin.verify)
+app.command("export")(export.export)
 rfm = typer.Typer(help="RFM scores and segments.", no_args_is_help=True)
 rfm.command("refresh")(admin.rfm_refresh)
 app.add_typer(rfm, name="rfm")
