@@ -1,5 +1,6 @@
 """The command line, as a person uses it."""
 
+import json
 import os
 import subprocess
 import sys
@@ -104,6 +105,16 @@ def test_refresh_and_dead_letters(platform: Platform) -> None:
     done = platform.command("acme", "deadletters", "list")
     assert done.returncode == 0, done.stderr
     assert "No dead letters." in done.stdout
+
+
+def test_a_merchants_data_is_exported(platform: Platform, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    done = platform.command("acme", "export", "acme", str(folder))
+    assert done.returncode == 0, done.stderr
+    assert "acme-secret" not in (folder / "auth.merchants.jsonl").read_text()
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["rows"] > 0
+    assert {"auth", "core", "points", "rfm"} <= {each["service"] for each in manifest["files"]}
 
 
 def test_keys_rotate_and_everything_still_opens(platform: Platform) -> None:

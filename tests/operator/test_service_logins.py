@@ -13,6 +13,9 @@ from fixtures.kafka import KafkaBroker
 from loyalnest.kit.discovery import discover
 from loyalnest.kit.embedded.postgres import EmbeddedPostgres
 from loyalnest.kit.embedded.redis import EmbeddedRedis
+from loyalnest.kit.errors import Forbidden
+from loyalnest.kit.export import export_merchant
+from loyalnest.kit.placement import Placement
 from loyalnest.kit.roles import request_role, worker_role
 from loyalnest_operator import names
 from loyalnest_operator.databases import ensure_database
@@ -104,6 +107,19 @@ async def test_a_services_login_reads_no_other_services_tables(provisioned: Prov
                 with pytest.raises(asyncpg.InsufficientPrivilegeError):
                     await connection.execute(f"SELECT * FROM {table}")
         assert await connection.fetchval("SELECT count(*) FROM points.balances") > 0  # the worker role, at the end
+
+
+@pytest.mark.parametrize("purpose", ["owner", "app"])
+async def test_the_owner_and_the_app_may_export(provisioned: Provisioned, tmp_path: Path, purpose: str) -> None:
+    placement = Placement(database_url=provisioned.url("acme", purpose))
+    made = await export_merchant(placement, discover().values(), "acme", tmp_path / "out")
+    assert {table.service for table in made.tables if table.rows} == {"auth", "core", "points", "rfm"}
+
+
+async def test_a_services_login_cannot_export_the_others(provisioned: Provisioned, tmp_path: Path) -> None:
+    placement = Placement(database_url=provisioned.url("acme", "points"))
+    with pytest.raises(Forbidden, match="Use that of owner"):
+        await export_merchant(placement, discover().values(), "acme", tmp_path / "out")
 
 
 @pytest.mark.parametrize("purpose", ["points", "owner", "app", "api_gateway"])

@@ -59,15 +59,32 @@ async def services_at(data: Path | None) -> AsyncIterator[Runtime]:
 
     A data folder that no process runs on is started for the time of the command.
     """
-    folder = data or (DEFAULT_DATA if (DEFAULT_DATA / "postgres").exists() else None)
+    async with settings_at(data) as settings:
+        names = [name for name, service in discover().items() if service.rpc]
+        if _folder(data) is not None:
+            await migrate(settings, names)  # the process that runs here may be about to; this waits for it
+        elif settings.database_url.get_secret_value():
+            names = [name for name in names if name not in settings.peers]
+        else:
+            names = []
+        async with _opened(settings, names) as runtime:
+            yield runtime
+
+
+@asynccontextmanager
+async def settings_at(data: Path | None) -> AsyncIterator[Settings]:
+    """The settings of a data folder, whose stores are started if no process runs on it, or those of the environment.
+
+    The log shows errors only, to leave the output to the command.
+    """
+    quiet = {"log_level": "ERROR", "log_format": "console"}
+    folder = _folder(data)
     if folder is None:
         settings = Settings.from_environment()
         if not (settings.database_url.get_secret_value() or settings.database_urls or settings.peers):
             raise InvalidInput("There is no data folder here: give --data DIR, or set LOYALNEST_DATABASE_URL.")
-        logs.configure(settings.model_copy(update={"log_level": "ERROR", "log_format": "console"}))
-        local = [name for name, service in discover().items() if service.rpc and name not in settings.peers]
-        async with _opened(settings, local if settings.database_url.get_secret_value() else []) as runtime:
-            yield runtime
+        logs.configure(settings.model_copy(update=quiet))
+        yield settings
         return
     if not (folder / "postgres").exists():
         raise InvalidInput(f"{folder} is no data folder of LoyalNest: start one with loyalnest up --data {folder}.")
@@ -75,14 +92,16 @@ async def services_at(data: Path | None) -> AsyncIterator[Runtime]:
     owned = await asyncio.to_thread(stores.own)
     await asyncio.to_thread(stores.start if owned else stores.attach)
     try:
-        settings = stores.settings(log_level="ERROR", log_format="console")
+        settings = stores.settings(**quiet)
         logs.configure(settings)
-        names = [name for name, service in discover().items() if service.rpc]
-        await migrate(settings, names)  # the process that runs here may be about to; this waits for it
-        async with _opened(settings, names) as runtime:
-            yield runtime
+        yield settings
     finally:
         await asyncio.to_thread(stores.stop)
+
+
+def _folder(data: Path | None) -> Path | None:
+    """The data folder that `--data` means."""
+    return data or (DEFAULT_DATA if (DEFAULT_DATA / "postgres").exists() else None)
 
 
 @asynccontextmanager

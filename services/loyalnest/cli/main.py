@@ -22,6 +22,7 @@ class Commands(LazyGroup):
         "token": ("loyalnest.cli.admin:token", "Print a bearer token for a merchant's admin."),
         "replay": ("loyalnest.cli.replay:replay", "Send a file of purchases as signed deliveries."),
         "verify": ("loyalnest.cli.admin:verify", "Prove the ledger."),
+        "export": ("loyalnest.cli.export:export", "Write all rows of a merchant to files."),
     }
 
 
