@@ -97,7 +97,7 @@ def test_the_schema_has_the_bounds_of_the_code(chart: str, model: type[BaseSetti
 def test_the_pools_services_are_all_there_are() -> None:
     there_are = discover()
     wanted = [each.name for each in in_dependency_order(there_are, list(there_are))]
-    assert yaml.safe_load((CHARTS / "loyalnest" / "values.yaml").read_text())["services"] == wanted
+    assert yaml.safe_load((CHARTS / "loyalnest" / "values.yaml").read_text())["services"] == wanted, "edit that list"
 
 
 def test_each_service_of_the_pool_can_be_called_where_the_others_are_told() -> None:
