@@ -1,6 +1,6 @@
 """What the operator is told about the platform. Every variable begins with `LOYALNEST_OPERATOR_`."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import SettingsConfigDict
