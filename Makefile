@@ -107,7 +107,7 @@ images: build/kafka ## Build the images (BUILD="docker build" REGISTRY=loyalnest
 .PHONY: charts
 charts: $(READY) ## Lint the charts and package them into dist/charts
 	@set -e; for chart in loyalnest-operator loyalnest loyalnest-backing; do \
-		$(HELM) lint --quiet charts/$$chart; $(HELM) package charts/$$chart -d dist/charts; done
+		$(HELM) lint --quiet --strict charts/$$chart -f charts/$$chart/ci/full-values.yaml; $(HELM) package charts/$$chart -d dist/charts; done
 
 .PHONY: cluster
 cluster: ## Find or make a cluster: the one that KUBECONFIG names, else kind in Docker

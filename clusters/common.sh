@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Read by the scripts beside it. Which cluster is meant: the one that KUBECONFIG names, else the one in Docker that `make cluster` makes.
 # Never the current context of ~/.kube/config, which may be anything.
 if [ -z "${KUBECONFIG:-}" ]; then

@@ -72,7 +72,8 @@ def test_every_pod_of_a_service_or_store_is_under_a_network_policy(chart: str) -
         ("loyalnest-operator", "replicas=0", "'/replicas': minimum: got 0, want 1"),
         ("loyalnest-operator", "settings.kafkaPartitons=3", "'kafkaPartitons' not allowed"),
         ("loyalnest-operator", "settings.workers=101", "'/settings/workers': maximum: got 101, want 100"),
-        ("loyalnest-operator", "settings.logLevel=LOUD", "'LOUD' does not match pattern"),
+        ("loyalnest-operator", "settings.logLevel=LOUD", "'/settings/logLevel': value must be one of 'DEBUG'"),
+        ("loyalnest-operator", "settings.serviceResources.requests.cpu=null", "missing property 'cpu'"),
         ("loyalnest-operator", "settings.backingPeers[0].cidr=10.0.0.0/8", "'cidr' not allowed"),
         ("loyalnest-operator", "image.digest=latest", "'/image/digest'"),
         ("loyalnest-operator", "postgresUrl=mysql://a:hidden@b/c", "Give postgresUrl (postgresql://"),
@@ -187,7 +188,11 @@ def test_the_pool_is_migrated_before_its_pods_roll_with_an_address_of_its_own() 
     for each in (job, secret):
         assert each["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
     (container,) = job["spec"]["template"]["spec"]["containers"]
-    assert container["args"] == ["migrate", "--services", "auth,api_gateway,core,points,rfm"]
+    services = [
+        each["metadata"]["labels"]["app.kubernetes.io/component"] for each in objects if each["kind"] == "Deployment"
+    ]
+    assert container["args"][:2] == ["migrate", "--services"]
+    assert sorted(container["args"][2].split(",")) == sorted(services)
     given = found(rendered("loyalnest", *POOL), "Job", "pool-migration")
     (variable,) = given["spec"]["template"]["spec"]["containers"][0]["env"]
     assert variable["valueFrom"]["secretKeyRef"]["name"] == "pool"

@@ -15,7 +15,7 @@ from loyalnest_operator.settings import OperatorSettings
 SECRETS = {"postgres_url", "redis_url"}
 DERIVED = {"namespace", "image", "image_pull_policy", "image_pull_secrets", "exports_claim", "health_port"}
 """Settings of the operator that follow from other values of its chart."""
-BOUNDS = ("type", "minimum", "maximum", "exclusiveMinimum", "pattern")
+BOUNDS = ("type", "minimum", "maximum", "exclusiveMinimum", "pattern", "enum")
 
 
 def environment(objects: tuple[Manifest, ...], configuration: str, workload: str) -> dict[str, str]:
@@ -53,8 +53,10 @@ def test_the_operator_reads_every_variable_and_is_given_every_setting(monkeypatc
         monkeypatch.setenv(name, value)
     settings = OperatorSettings()
     given = values("loyalnest-operator")
-    for name in OperatorSettings.model_fields.keys() - DERIVED - SECRETS:
-        assert getattr(settings, name) == given["settings"][camel_case(name)], name
+    own = OperatorSettings.model_fields.keys() - DERIVED - SECRETS
+    wanted = OperatorSettings(**{name: given["settings"][camel_case(name)] for name in own})
+    for name in own:
+        assert getattr(settings, name) == getattr(wanted, name), name
     assert settings.namespace == "there"
     assert settings.image == "registry.example.com/loyalnest:1.2.3"
     assert settings.image_pull_secrets == ["registry"]
@@ -97,7 +99,7 @@ def test_the_schema_has_the_bounds_of_the_code(chart: str, model: type[BaseSetti
 def test_the_pools_services_are_all_there_are() -> None:
     there_are = discover()
     wanted = [each.name for each in in_dependency_order(there_are, list(there_are))]
-    assert yaml.safe_load((CHARTS / "loyalnest" / "values.yaml").read_text())["services"] == wanted
+    assert yaml.safe_load((CHARTS / "loyalnest" / "values.yaml").read_text())["services"] == wanted, "edit that list"
 
 
 def test_each_service_of_the_pool_can_be_called_where_the_others_are_told() -> None:
