@@ -8,6 +8,7 @@ import pytest
 from integration.points.support import Points, delivery, refund
 from loyalnest.campaign.events import TierChanged
 from loyalnest.kit.roles import request_role, worker_role
+from loyalnest.points.verification import NightlyVerification
 
 TABLES = """
     SELECT c.relname AS name, c.relrowsecurity AND c.relforcerowsecurity AS forced,
@@ -31,6 +32,7 @@ async def fill(points: Points, merchant_id: str) -> None:
     await points.redemptions.redeem(merchant_id, 1, "five-off", "key")
     change = TierChanged(customer_id=1, tier="Gold", multiplier=Decimal(2), changed_at=points.clock())
     await points.projections.tier_changed([change.event(merchant_id, "1")])
+    await NightlyVerification(points.database, points.service, points.clock).run()
 
 
 async def test_every_table_is_under_forced_row_level_security_and_keyed_by_merchant(points: Points) -> None:
