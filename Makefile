@@ -27,10 +27,16 @@ env: $(READY) ## Make the Python environment (pinned by requirements.lock)
 lock: $(READY) ## Pin the newest allowed dependencies again
 	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip compile -q --upgrade pyproject.toml --all-extras --python-version 3.11 --generate-hashes \
 		--no-header --no-annotate --no-emit-index-url -o requirements.lock
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip compile -q --upgrade pyproject.toml --extra operator --python-version 3.11 --generate-hashes \
+		--no-header --no-annotate --no-emit-index-url --constraint requirements.lock -o requirements-image.lock
 
 .PHONY: proto
 proto: $(READY) ## Generate the gRPC code from the services' .proto files
 	@$(BIN)/python tools/generate_proto.py
+
+.PHONY: crd
+crd: $(READY) ## Generate the CustomResourceDefinition from the program's models
+	@$(BIN)/python tools/generate_crd.py
 
 .PHONY: check
 check: $(READY) ## Lint and type-check
@@ -63,15 +69,58 @@ integration: $(READY) ## Integration tests: real PostgreSQL, Redis and Kafka, st
 e2e: $(READY) ## End to end: the whole product as real processes, in both packings
 	@$(BIN)/pytest -q -n 2 --dist loadfile tests/e2e
 
+.PHONY: operator
+operator: $(READY) ## The operator against a real Kubernetes API server, which Go builds at the first run (10 minutes)
+	@$(BIN)/pytest -q -n 2 --dist loadfile tests/operator
+
 .PHONY: test
-test: $(READY) ## All tests, with coverage. Needs Java 17, Maven and Go (Kafka, Prometheus), nothing else
-	@echo "Runs unit, integration and end-to-end tests. They start PostgreSQL, Redis and Kafka of their own in temporary"
-	@echo "folders on free ports, because what is promised (durability, isolation, order) is theirs to keep, and stop them."
+test: $(READY) ## All tests, with coverage. Needs Java 17 and Maven for Kafka, Go for Kubernetes and Prometheus, nothing else
+	@echo "Runs unit, integration, end-to-end and operator tests. They start PostgreSQL, Redis, Kafka and a Kubernetes API"
+	@echo "server of their own in temporary folders on free ports, because what is promised (durability, isolation, order)"
+	@echo "is theirs to keep, and stop them. The API server and Prometheus are built from source once, which takes some 15 minutes."
 	@rm -f .coverage .coverage.*
 	@$(BIN)/pytest -q -n 2 --dist loadfile --cov --cov-report= tests/unit tests/architecture tests/integration
 	@$(BIN)/pytest -q -n 2 --dist loadfile --cov --cov-append --cov-report= tests/e2e
+	@$(BIN)/pytest -q -n 2 --dist loadfile --cov --cov-append --cov-report= tests/operator
 	@$(BIN)/coverage report --fail-under=80
 
 .PHONY: bench
 bench: $(READY) ## Measure what this machine holds (RATE=300 SECONDS=30 BODY=0 BACKLOG=100000 MERCHANTS=100)
 	@PYTHONPATH=tests $(BIN)/python -m load.bench
+
+# What `docker build` understands is enough: podman build, buildah build.
+BUILD ?= docker build
+REGISTRY ?= loyalnest
+TAG ?= dev
+HELM ?= $(shell PYTHONPATH=tests $(BIN)/python -m fixtures.helm)
+export REGISTRY TAG
+
+build/kafka: tests/tools/kafka/pom.xml
+	@rm -rf $@ && mvn -q -B -f $< dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$@ && touch $@
+
+.PHONY: images
+images: build/kafka ## Build the images (BUILD="docker build" REGISTRY=loyalnest TAG=dev)
+	@$(BUILD) . -f images/Dockerfile --build-arg UV_VERSION=$(UV_VERSION) -t $(REGISTRY)/loyalnest:$(TAG)
+	@set -e; for store in postgresql redis kafka; do \
+		$(BUILD) . -f images/backing/Dockerfile --target $$store -t $(REGISTRY)/$$store:$(TAG); done
+
+.PHONY: charts
+charts: $(READY) ## Lint the charts and package them into dist/charts
+	@set -e; for chart in loyalnest-operator loyalnest loyalnest-backing; do \
+		$(HELM) lint --quiet charts/$$chart; $(HELM) package charts/$$chart -d dist/charts; done
+
+.PHONY: cluster
+cluster: ## Find or make a cluster: the one that KUBECONFIG names, else kind in Docker
+	@clusters/cluster.sh
+
+.PHONY: deploy
+deploy: $(READY) ## Install stores, pool and operator there, from the images of `make images`
+	@HELM=$(HELM) clusters/deploy.sh
+
+.PHONY: demo
+demo: ## Apply the demo's merchants there and wait until they are served
+	@clusters/demo.sh
+
+.PHONY: undeploy
+undeploy: $(READY) ## Remove what `make deploy` installed there, with all data
+	@HELM=$(HELM) clusters/undeploy.sh

@@ -8,7 +8,7 @@ from types import FrameType
 # and close its descriptors. Read when gRPC is first imported, so it is set before anything else is.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
 
-pytest_plugins = ["fixtures.servers", "fixtures.shopify"]
+pytest_plugins = ["fixtures.logs", "fixtures.servers", "fixtures.shopify"]
 
 
 def pytest_configure() -> None:

@@ -38,6 +38,7 @@ class Facts:
 
     services: those that this version declares, in dependency order.
     image: the image that the program may run now; during a fleet upgrade not always `settings.image`.
+    pull_secrets: content (`.dockerconfigjson`) of each of `settings.image_pull_secrets`, by name.
     """
 
     settings: OperatorSettings
@@ -46,3 +47,4 @@ class Facts:
     generated: Generated
     image: str
     capabilities: Capabilities = Capabilities()
+    pull_secrets: Mapping[str, str] = field(default_factory=dict, repr=False)

@@ -12,6 +12,9 @@ PROGRAM = f"{GROUP}/program"
 COMPONENT = "app.kubernetes.io/component"
 """Label: the service that an object belongs to."""
 
+CANARY = f"{GROUP}/canary"
+"""Label on a program: `true` makes it one of the first that get a new version."""
+
 DESIRED_HASH = f"{GROUP}/desired-hash"
 """Annotation: digest of what was applied, so that a field which is no longer desired is noticed."""
 PAUSED = f"{GROUP}/paused"
@@ -27,6 +30,11 @@ def labels(program: str, component: str = "") -> dict[str, str]:
     """Labels of an object of `program`, or of one of its services."""
     found = {MANAGED_BY: FIELD_MANAGER, "app.kubernetes.io/part-of": "loyalnest", PROGRAM: program}
     return found | ({COMPONENT: component} if component else {})
+
+
+def labels_of_operator() -> dict[str, str]:
+    """Labels of the operator's own Lease, by which its watches find it."""
+    return {MANAGED_BY: FIELD_MANAGER, "app.kubernetes.io/part-of": "loyalnest", COMPONENT: "operator"}
 
 
 def namespace(program: str) -> str:
@@ -45,8 +53,12 @@ def database(program: str) -> str:
 
 
 def login(program: str, purpose: str) -> str:
-    """A PostgreSQL login of a program: `owner` migrates, `app` serves the Compact tier, a service serves itself."""
-    return _postgres(f"loyalnest_{program}_{purpose}")
+    """A PostgreSQL login of a program: `owner` migrates, `app` serves the Compact tier, a service serves itself.
+
+    Two underscores stand between the names, or program `x` with service `admin_core` and program `x-admin` with
+    service `core` would share a login.
+    """
+    return _postgres(f"loyalnest_{program}__{purpose}")
 
 
 def topic_prefix(program: str) -> str:
@@ -66,3 +78,8 @@ def _postgres(name: str) -> str:
         return plain
     digest = hashlib.sha256(name.encode()).hexdigest()[:10]
     return f"{plain[: MOST_POSTGRES - 11]}_{digest}"
+
+
+def export(program: str) -> str:
+    """The Job and the Secret of a final export."""
+    return f"export-{program}"

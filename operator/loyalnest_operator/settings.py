@@ -1,12 +1,22 @@
 """What the operator is told about the platform. Every variable begins with `LOYALNEST_OPERATOR_`."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 import loyalnest
-from loyalnest.kit.program.spec import SYSTEM_NAMESPACE
+from loyalnest.kit.program.spec import SYSTEM_NAMESPACE, ResourceAmounts, Resources
+
+
+def _complete(resources: Resources) -> Resources:
+    """`resources`, if a program's quota can count with them."""
+    if None in (resources.requests.cpu, resources.requests.memory, resources.limits.memory):
+        raise ValueError("must have requests.cpu, requests.memory and limits.memory")
+    return resources
+
+
+PodResources = Annotated[Resources, AfterValidator(_complete)]
 
 
 class OperatorSettings(BaseSettings):
@@ -28,7 +38,10 @@ class OperatorSettings(BaseSettings):
     )
     ingress_class: str = Field(default="", description="IngressClass of the Ingresses. Empty: the cluster's default.")
     ingress_annotations: dict[str, str] = Field(default_factory=dict, description="Put on every Ingress, as JSON.")
-    ingress_tls: bool = Field(default=False, description="Whether Ingresses have TLS, with Secret dashboard-tls.")
+    ingress_tls: bool = Field(
+        default=False,
+        description="Whether Ingresses have TLS, with Secret dashboard-tls; dashboard-tls-<name> for a Pooled program.",
+    )
     postgres_url: SecretStr = Field(
         default=SecretStr(""), description="PostgreSQL address with a login that may create databases and roles."
     )
@@ -48,8 +61,20 @@ class OperatorSettings(BaseSettings):
     monitoring_peers: list[dict[str, Any]] = Field(
         default_factory=list, description="NetworkPolicy peers that may read /metrics. Empty: nobody."
     )
+    more_egress: list[dict[str, Any]] = Field(
+        default_factory=list,
+        description="More NetworkPolicy egress rules of every service, as JSON, such as to a collector of traces.",
+    )
     environment: dict[str, str] = Field(
-        default_factory=dict, description="More environment variables of every service, as JSON."
+        default_factory=dict, description="More environment variables of every service, as JSON; no secrets."
+    )
+    service_resources: PodResources = Field(
+        default=Resources(requests=ResourceAmounts(cpu="100m", memory="192Mi"), limits=ResourceAmounts(memory="512Mi")),
+        description="What a pod of one service gets unless its program says otherwise, as JSON.",
+    )
+    compact_resources: PodResources = Field(
+        default=Resources(requests=ResourceAmounts(cpu="250m", memory="384Mi"), limits=ResourceAmounts(memory="1Gi")),
+        description="What a pod of all services gets, and a preparation Job, as JSON.",
     )
     exports_claim: str = Field(
         default="", description="PersistentVolumeClaim in the operator's namespace that final exports are written to."

@@ -13,9 +13,11 @@ from loyalnest.api_gateway.events import LineFacts, OrderFacts, Topic, WebhookRe
 from loyalnest.kit import memory
 from loyalnest.kit.bus.postgres import PostgresBus
 from loyalnest.kit.database import Database, Pools
+from loyalnest.kit.discovery import discover
 from loyalnest.kit.embedded.stores import EmbeddedStores
+from loyalnest.kit.migrations import migrate
 from loyalnest.kit.program import ProgramRules
-from loyalnest.kit.runtime import Runtime, migrate
+from loyalnest.kit.runtime import Runtime
 from loyalnest.points.rules import RulesProjection
 
 PARTITIONS = 4
@@ -29,7 +31,7 @@ async def backlog(orders: int, merchants: int, folder: Path) -> float:
         settings = stores.settings(
             http_port=0, log_level="WARNING", topic_partitions=PARTITIONS, peers={"auth": "127.0.0.1:1"}
         )
-        await migrate(settings, ["points"])
+        await migrate(settings.placement(), [discover()["points"]])
         await _seed(settings.placement().database_url, merchants)
         await _publish(settings.placement().database_url, orders, merchants)
         process = Runtime(settings, ["points"], listen_grpc=False)

@@ -47,9 +47,10 @@ def build_app(environment: Environment) -> GatewayApp:
     auth = AuthServiceStub(environment.channel("auth"))
     merchants = Merchants(lookup_by(auth))
     limiter = Limiter(environment.redis, environment.redis_prefix)
-    per_webhook, per_request = Limit(settings.webhook_limit_per_minute), Limit(settings.request_limit_per_minute)
+    per_webhook, per_forger = Limit(settings.webhook_limit_per_minute), Limit(settings.forged_limit_per_minute)
+    per_request = Limit(settings.request_limit_per_minute)
     app = GatewayApp(
-        Webhooks(merchants, limiter, per_webhook, environment.keys, environment.bus),
+        Webhooks(merchants, limiter, per_webhook, per_forger, environment.keys, environment.bus),
         title="LoyalNest",
         version=__version__,
         description=openapi.DESCRIPTION,

@@ -3,6 +3,9 @@
 It reads the body, knows the merchant, checks the signature, counts the rate, seals what is personal and makes the
 delivery durable; only then does it answer 200. It does nothing else.
 
+Those with a wrong signature have a limit of their own, by the address they come from, and use up nothing of the
+shop's. Behind a proxy they all come from the proxy's address, which does no harm: what is genuine is never counted.
+
 Uninstalled and suspended merchants' deliveries are taken as well: `shop/redact` comes 48 hours after an uninstall, and
 a suspension that is lifted must not have lost a refund. Who consumes a delivery decides what it means then.
 """
@@ -33,7 +36,15 @@ from loyalnest.api_gateway.shopify_bodies import MAX_BODY_BYTES, Decoded, decode
 from loyalnest.kit.bus import EventBus
 from loyalnest.kit.crypto.keyring import KeyRing
 from loyalnest.kit.database import OUTAGES
-from loyalnest.kit.errors import InvalidInput, LoyalNestError, NotFound, TooLarge, Unauthenticated, Unavailable
+from loyalnest.kit.errors import (
+    InvalidInput,
+    LoyalNestError,
+    NotFound,
+    RateLimited,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+)
 from loyalnest.kit.events import Event
 from loyalnest.kit.http import problems
 from loyalnest.kit.http.body import ClientGone, SlowBody, read_body
@@ -71,6 +82,10 @@ class BadSignature(Unauthenticated):
     """The delivery is not signed by the shop's app."""
 
 
+class TooManyForged(RateLimited):
+    """More of the shop's deliveries from one address were badly signed than a mistake would explain."""
+
+
 class UnknownShop(NotFound):
     """No merchant has the shop's domain."""
 
@@ -78,10 +93,14 @@ class UnknownShop(NotFound):
 class Webhooks:
     """The ASGI application below `/webhooks/`."""
 
-    def __init__(self, merchants: Merchants, limiter: Limiter, limit: Limit, keys: KeyRing, bus: EventBus) -> None:
+    def __init__(
+        self, merchants: Merchants, limiter: Limiter, limit: Limit, forged: Limit, keys: KeyRing, bus: EventBus
+    ) -> None:
+        """limit: of a shop's genuine deliveries to a topic. forged: of those with a wrong signature from an address."""
         self._merchants = merchants
         self._limiter = limiter
         self._limit = limit
+        self._forged = forged
         self._keys = keys
         self._bus = bus
 
@@ -128,6 +147,7 @@ class Webhooks:
             raise UnknownShop(error.detail) from None
         body = await read_body(scope, receive, MAX_BODY_BYTES, BODY_SECONDS)
         if not webhook_is_genuine(merchant.secrets, body, signature):
+            await self._count_forged(merchant, scope)
             raise BadSignature("X-Shopify-Hmac-Sha256 does not sign this body with a secret of this shop's app.")
         _check_topic(topic, headers.get("topic"))
         await self._limiter.count(merchant.merchant_id, f"webhooks/{topic}", self._limit)
@@ -135,6 +155,17 @@ class Webhooks:
         sealed = await self._sealed(merchant, topic, body, decoded)
         await self._publish(_event(merchant, topic, headers, body, decoded, sealed))
         WEBHOOK_BYTES.inc(len(body))
+
+    async def _count_forged(self, merchant: Merchant, scope: Scope) -> None:
+        address = scope["client"][0] if scope.get("client") else "unknown"
+        try:
+            await self._limiter.count(merchant.merchant_id, f"forged/{address}", self._forged)
+        except RateLimited as error:
+            raise TooManyForged(
+                f"More than {self._forged.per_minute} deliveries a minute for this shop came from your address with a "
+                "wrong X-Shopify-Hmac-Sha256.",
+                error.retry_after,
+            ) from None
 
     async def _sealed(self, merchant: Merchant, topic: str, body: bytes, decoded: Decoded) -> bytes:
         if topic not in _WITH_FACTS:
@@ -209,6 +240,7 @@ def _time(text: str) -> datetime | None:
 
 _OUTCOMES: Final[tuple[tuple[type[LoyalNestError], str], ...]] = (
     (BadSignature, "bad_signature"),
+    (TooManyForged, "bad_signature_limited"),
     (UnknownShop, "unknown_shop"),
     (SlowBody, "slow"),
 )

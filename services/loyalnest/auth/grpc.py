@@ -1,8 +1,6 @@
 """The gRPC side of auth: messages in and out, who may ask, no other decisions."""
 
-from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
 from loyalnest.auth import auth_pb2 as pb
 from loyalnest.auth.access import ShopAccess
@@ -14,7 +12,8 @@ from loyalnest.auth.models import AdminSession, AdminUser, Merchant, OpenedSessi
 from loyalnest.auth.service import AuthService
 from loyalnest.auth.sessions import Sessions, TokenValidator
 from loyalnest.kit.context import current, required_merchant
-from loyalnest.kit.errors import Forbidden, InvalidInput
+from loyalnest.kit.errors import Forbidden
+from loyalnest.kit.rpc.fields import time_text, uuid_of
 
 
 class AuthGrpc(AuthServiceServicer):
@@ -45,7 +44,7 @@ class AuthGrpc(AuthServiceServicer):
             actor=identity.actor,
             role=identity.role,
             session_id=str(identity.session_id),
-            expires_at=_time(identity.expires_at),
+            expires_at=time_text(identity.expires_at),
         )
 
     async def ValidateMerchant(self, request: pb.ValidateMerchantRequest, context: Any) -> pb.Merchant:
@@ -82,7 +81,7 @@ class AuthGrpc(AuthServiceServicer):
             connected=bool(access.access_token),
             shop_domain=access.shop_domain,
             access_token=access.access_token,
-            expires_at=_time(access.expires_at),
+            expires_at=time_text(access.expires_at),
         )
 
     async def BeginInstall(self, request: pb.BeginInstallRequest, context: Any) -> pb.BeginInstallResponse:
@@ -106,7 +105,7 @@ class AuthGrpc(AuthServiceServicer):
         return pb.ListSessionsResponse(sessions=[_session(each) for each in found])
 
     async def RevokeSession(self, request: pb.RevokeSessionRequest, context: Any) -> pb.RevokeSessionResponse:
-        session_id = _uuid(request.session_id, "session")
+        session_id = uuid_of(request.session_id, "session")
         return pb.RevokeSessionResponse(revoked=await self._sessions.revoke(required_merchant(), session_id))
 
     async def CreateAdminUser(self, request: pb.CreateAdminUserRequest, context: Any) -> pb.AdminUser:
@@ -118,7 +117,7 @@ class AuthGrpc(AuthServiceServicer):
 
     async def UpdateAdminUser(self, request: pb.UpdateAdminUserRequest, context: Any) -> pb.AdminUser:
         active = request.active if request.HasField("active") else None
-        admin_user_id = _uuid(request.admin_user_id, "admin user")
+        admin_user_id = uuid_of(request.admin_user_id, "admin user")
         return _admin_user(
             await self._admins.update(required_merchant(), admin_user_id, request.name, request.role, active)
         )
@@ -129,17 +128,6 @@ def _only_ourselves() -> None:
         raise Forbidden("Only LoyalNest's own services may ask this.")
 
 
-def _uuid(text: str, what: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError as error:
-        raise InvalidInput(f"{text[:60]!r} is not the id of a {what}.") from error
-
-
-def _time(value: datetime | None) -> str:
-    return "" if value is None else value.astimezone(UTC).isoformat()
-
-
 def _merchant(merchant: Merchant, secrets: list[str] | None = None) -> pb.Merchant:
     return pb.Merchant(
         merchant_id=merchant.merchant_id,
@@ -147,7 +135,7 @@ def _merchant(merchant: Merchant, secrets: list[str] | None = None) -> pb.Mercha
         status=merchant.status,
         api_key=merchant.api_key,
         api_secrets=secrets or [],
-        created_at=_time(merchant.created_at),
+        created_at=time_text(merchant.created_at),
         connected=merchant.connected,
     )
 
@@ -159,8 +147,8 @@ def _session(session: AdminSession, token: str = "") -> pb.Session:
         token=token,
         role=session.role,
         actor=session.actor,
-        created_at=_time(session.created_at),
-        expires_at=_time(session.expires_at),
+        created_at=time_text(session.created_at),
+        expires_at=time_text(session.expires_at),
         revoked=session.revoked_at is not None,
     )
 
@@ -175,5 +163,5 @@ def _admin_user(user: AdminUser) -> pb.AdminUser:
         name=user.name,
         role=user.role,
         active=user.active,
-        created_at=_time(user.created_at),
+        created_at=time_text(user.created_at),
     )

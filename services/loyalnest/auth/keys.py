@@ -84,7 +84,7 @@ class KeyRotation:
 
     Each page of merchants is one transaction that is complete in itself: a rotation that was killed leaves some
     merchants rotated and the others as they were, and goes on if it is asked for again under its name. What was
-    sealed under older data keys stays readable, and nothing is sealed anew here.
+    sealed under older data keys stays readable, and is sealed anew by each service's job, not here.
     """
 
     def __init__(

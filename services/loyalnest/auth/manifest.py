@@ -14,7 +14,7 @@ from loyalnest.auth.events import MerchantCreated
 from loyalnest.auth.grpc import AuthGrpc
 from loyalnest.auth.http import public_routes, routes
 from loyalnest.auth.install import Installs
-from loyalnest.auth.jobs import Pruning
+from loyalnest.auth.jobs import Pruning, Resealing
 from loyalnest.auth.keys import KeyRotation, OwnKeys
 from loyalnest.auth.service import AuthService
 from loyalnest.auth.sessions import Sessions, TokenValidator
@@ -56,7 +56,10 @@ def build(environment: Environment) -> Parts:
 
     return Parts(
         servicer=AuthGrpc(service, validator, sessions, admins, installs, access, rotation),
-        jobs=(Job("prune", every=300, run=Pruning(database, clock).run),),
+        jobs=(
+            Job("prune", every=300, run=Pruning(database, clock).run),
+            Job("reseal", every=60, run=Resealing(database, keys).run),
+        ),
         provision=service.provision,
         stop=stop,
     )

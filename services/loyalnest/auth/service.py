@@ -20,13 +20,12 @@ from loyalnest.kit.crypto.keyring import MerchantKeys, WrappedKey
 from loyalnest.kit.database import Connection, Database
 from loyalnest.kit.errors import Conflict, InvalidInput, NotFound
 from loyalnest.kit.outbox import Outbox
+from loyalnest.kit.paging import page_limit, page_of
 from loyalnest.kit.program import Program
 from loyalnest.kit.shopify.endpoint import shop_domain
 
 OWNER_NAME = "Owner"
 """Of the admin user that a new merchant begins with."""
-MAX_PAGE = 200
-DEFAULT_PAGE = 50
 _NO_PROGRAM = "No loyalty program is set up for this shop."
 
 
@@ -189,12 +188,10 @@ class AuthService:
 
     async def merchants(self, page_size: int, page_token: str) -> tuple[list[Merchant], str]:
         """A page of all merchants by id, and the token of the next page (empty at the end)."""
-        if page_size < 0:
-            raise InvalidInput("page_size cannot be negative.")
-        limit = min(page_size or DEFAULT_PAGE, MAX_PAGE)
+        limit = page_limit(page_size)
         async with self._database.worker() as connection:
             found = await repository.merchants(connection, page_token, limit + 1)
-        return found[:limit], found[limit - 1].merchant_id if len(found) > limit else ""
+        return page_of(found, limit, lambda merchant: merchant.merchant_id)
 
     async def keys(self, merchant_id: str) -> Sequence[WrappedKey]:
         """The merchant's wrapped keys. Raises NotFound once they are destroyed."""

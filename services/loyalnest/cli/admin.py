@@ -46,10 +46,11 @@ async def make_token(services: Runtime, merchant: str, role: str = "owner", hour
 
 
 async def merchants_of(services: Runtime, merchant: str | None) -> list[str]:
-    """The merchant, or all there are."""
-    if merchant:
-        return [merchant]
+    """The merchant, or all there are. Raises NotFound for one that is unknown."""
     auth = AuthServiceStub(services.channel("auth"))
+    if merchant:
+        with as_merchant(merchant):
+            return [(await auth.GetMerchant(auth_pb2.GetMerchantRequest())).merchant_id]
     names: list[str] = []
     page = auth_pb2.ListMerchantsRequest(page_size=200)
     while True:
@@ -61,7 +62,7 @@ async def merchants_of(services: Runtime, merchant: str | None) -> list[str]:
 
 
 def verify(
-    merchant: Annotated[str | None, typer.Argument(metavar="[MERCHANT]", help="One merchant; all without it.")] = None,
+    merchant: Annotated[str | None, typer.Argument(metavar="MERCHANT", help="One merchant; all without it.")] = None,
     data: DataDir = None,
 ) -> None:
     """Prove the ledger: every posting sums to zero, and balances, lots and awards equal their entries.
@@ -94,7 +95,8 @@ def rfm_refresh(merchant: Merchant, data: DataDir = None) -> None:
 
     async def work() -> rfm_pb2.RefreshSegmentsResponse:
         async with services_at(data) as services:
-            with as_merchant(merchant):
+            [name] = await merchants_of(services, merchant)
+            with as_merchant(name):
                 rfm = RfmServiceStub(services.channel("rfm"))
                 return await rfm.RefreshSegments(rfm_pb2.RefreshSegmentsRequest(), timeout=600)
 
@@ -105,8 +107,8 @@ def rfm_refresh(merchant: Merchant, data: DataDir = None) -> None:
 def keys_rotate(data: DataDir = None) -> None:
     """Make a new key-encryption key (of a data folder) and new data keys, and wrap all under the newest.
 
-    Running processes take the new keys within a minute; what was sealed before stays readable, and core seals its
-    customers' data anew in the background. In a cluster, put the new key first in the Secret before this command.
+    Running processes take the new keys within a minute; what was sealed before stays readable, and the services
+    that keep it seal it anew in the background. In a cluster, put the new key first in the Secret before this command.
     """
 
     async def work() -> auth_pb2.RotateKeysResponse:

@@ -1,7 +1,7 @@
 """What commands share: output, running async code, and the way to the services from outside their processes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -10,10 +10,10 @@ import typer
 from rich.console import Console
 
 from loyalnest.kit import logs
-from loyalnest.kit.discovery import discover
+from loyalnest.kit.discovery import discover, in_dependency_order
 from loyalnest.kit.embedded.stores import EmbeddedStores
 from loyalnest.kit.errors import InvalidInput
-from loyalnest.kit.runtime import Runtime, migrate
+from loyalnest.kit.runtime import Runtime
 from loyalnest.kit.settings import Settings
 
 T = TypeVar("T")
@@ -28,7 +28,8 @@ DataDir = Annotated[
     typer.Option(
         "--data",
         metavar="DIR",
-        help="Data folder of the embedded packing. Without it: ./data if it is there, else what LOYALNEST_… name.",
+        help="Data folder of the embedded packing. Without it ./data, if it is there; else what the LOYALNEST_ "
+        "variables of `loyalnest serve --help` name.",
     ),
 ]
 
@@ -45,10 +46,11 @@ def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         raise typer.Exit(130) from None
 
 
-def complain(detail: str) -> None:
-    """Say what is wrong, to standard error."""
-    err.print("Error:", style="bold red", end=" ")
-    err.print(detail, markup=False)
+async def migrate(settings: Settings, names: Sequence[str]) -> Mapping[str, str]:
+    """Bring the schemas of the services `names` to their newest revisions. Returns the revision per service."""
+    from loyalnest.kit import migrations  # Alembic and SQLAlchemy, which a process that serves never needs
+
+    return await migrations.migrate(settings.placement(), in_dependency_order(discover(), names))
 
 
 @asynccontextmanager
@@ -59,7 +61,9 @@ async def services_at(data: Path | None) -> AsyncIterator[Runtime]:
     """
     folder = data or (DEFAULT_DATA if (DEFAULT_DATA / "postgres").exists() else None)
     if folder is None:
-        settings = Settings()
+        settings = Settings.from_environment()
+        if not (settings.database_url.get_secret_value() or settings.database_urls or settings.peers):
+            raise InvalidInput("There is no data folder here: give --data DIR, or set LOYALNEST_DATABASE_URL.")
         logs.configure(settings.model_copy(update={"log_level": "ERROR", "log_format": "console"}))
         local = [name for name, service in discover().items() if service.rpc and name not in settings.peers]
         async with _opened(settings, local if settings.database_url.get_secret_value() else []) as runtime:

@@ -1,30 +1,74 @@
 """The `loyalnest` command: one subcommand a task, each with help a person can use."""
 
 import sys
+from typing import ClassVar
 
 import typer
-from pydantic import ValidationError
 
 from loyalnest import __version__
-from loyalnest.cli import admin, deadletters, inspect, replay, serve, up
-from loyalnest.cli.console import complain, out
-from loyalnest.kit import logs
+from loyalnest.cli.lazy import LazyGroup
 from loyalnest.kit.errors import LoyalNestError
-from loyalnest.kit.settings import Settings
+
+
+class Commands(LazyGroup):
+    """What `loyalnest` can do."""
+
+    targets: ClassVar = {
+        "up": ("loyalnest.cli.up:up", "Run everything on this machine."),
+        "serve": ("loyalnest.cli.serve:serve", "Run services, configured by the environment."),
+        "migrate": ("loyalnest.cli.serve:migrate", "Bring databases to their newest schema."),
+        "provision": ("loyalnest.cli.serve:provision", "Bring merchants to what their programs say."),
+        "services": ("loyalnest.cli.inspect:services", "List the services, their topics and methods."),
+        "token": ("loyalnest.cli.admin:token", "Print a bearer token for a merchant's admin."),
+        "replay": ("loyalnest.cli.replay:replay", "Send a file of purchases as signed deliveries."),
+        "verify": ("loyalnest.cli.admin:verify", "Prove the ledger."),
+    }
+
+
+class RfmCommands(LazyGroup):
+    """What can be done about scores."""
+
+    targets: ClassVar = {"refresh": ("loyalnest.cli.admin:rfm_refresh", "Score all customers of a merchant anew.")}
+
+
+class KeyCommands(LazyGroup):
+    """What can be done about keys."""
+
+    targets: ClassVar = {"rotate": ("loyalnest.cli.admin:keys_rotate", "Make new keys, and wrap all under the newest.")}
+
+
+class DeadLetterCommands(LazyGroup):
+    """What can be done about dead letters."""
+
+    targets: ClassVar = {
+        "list": ("loyalnest.cli.deadletters:list_letters", "List them with their errors."),
+        "replay": ("loyalnest.cli.deadletters:replay_letters", "Publish them again."),
+    }
+
 
 app = typer.Typer(
     name="loyalnest",
+    cls=Commands,
     help="LoyalNest, a loyalty platform for Shopify merchants. Start with: loyalnest up",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(
+    typer.Typer(cls=RfmCommands, help="RFM scores and segments.", no_args_is_help=True),
+    name="rfm",
+)
+app.add_typer(typer.Typer(cls=KeyCommands, help="Encryption keys.", no_args_is_help=True), name="keys")
+app.add_typer(
+    typer.Typer(cls=DeadLetterCommands, help="Events that a service gave up on.", no_args_is_help=True),
+    name="deadletters",
+)
 
 
 def _version(wanted: bool) -> None:
     if wanted:
-        out.print(__version__)
+        typer.echo(__version__)
         raise typer.Exit
 
 
@@ -33,26 +77,10 @@ def _options(
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
 ) -> None:
     # Until a command reads its settings: what goes wrong, to standard error, so that output can be piped.
+    from loyalnest.kit import logs  # not at the top: no help text needs them
+    from loyalnest.kit.settings import Settings
+
     logs.configure(Settings.model_construct(log_level="ERROR", log_format="console"))
-
-
-app.command("up")(up.up)
-app.command("serve")(serve.serve)
-app.command("migrate")(serve.migrate)
-app.command("services")(inspect.services)
-app.command("token")(admin.token)
-app.command("replay")(replay.replay)
-app.command("verify")(admin.verify)
-rfm = typer.Typer(help="RFM scores and segments.", no_args_is_help=True)
-rfm.command("refresh")(admin.rfm_refresh)
-app.add_typer(rfm, name="rfm")
-keys = typer.Typer(help="Encryption keys.", no_args_is_help=True)
-keys.command("rotate")(admin.keys_rotate)
-app.add_typer(keys, name="keys")
-letters = typer.Typer(help="Events that a service gave up on.", no_args_is_help=True)
-letters.command("list")(deadletters.list_letters)
-letters.command("replay")(deadletters.replay_letters)
-app.add_typer(letters, name="deadletters")
 
 
 def main() -> None:
@@ -60,8 +88,6 @@ def main() -> None:
     try:
         app(prog_name="loyalnest")
     except LoyalNestError as error:
-        complain(error.detail)
-    except ValidationError as error:
-        wrong = "; ".join(f"LOYALNEST_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
-        complain(f"The environment is not right: {wrong}.")
+        typer.secho("Error:", fg="red", bold=True, err=True, nl=False)
+        typer.echo(f" {error.detail}", err=True)
     sys.exit(1)

@@ -1,16 +1,18 @@
-"""`loyalnest serve` and `loyalnest migrate`: what a container runs, configured by its environment."""
+"""`loyalnest serve`, `migrate` and `provision`: what a container runs, configured by its environment."""
 
 import asyncio
 import signal
 from pathlib import Path
 from typing import Annotated
 
+import asyncpg
 import typer
 
+from loyalnest.cli import console
 from loyalnest.cli.console import out, run
 from loyalnest.kit import logs, memory, runtime
 from loyalnest.kit.discovery import discover
-from loyalnest.kit.errors import InvalidInput
+from loyalnest.kit.errors import Forbidden, InvalidInput, PreconditionFailed
 from loyalnest.kit.program import Program, load_programs
 from loyalnest.kit.settings import Settings
 
@@ -22,8 +24,9 @@ Names = Annotated[
 def _variables() -> str:
     lines = ["Configuration is read from the environment:", ""]
     for name, field in Settings.model_fields.items():
-        lines.append(f"  LOYALNEST_{name.upper()}: {field.description or ''}")
-        lines.append("")
+        default = field.get_default(call_default_factory=True)
+        shown = f" [{default}]" if isinstance(default, str | int | float) and default != "" else ""
+        lines += [f"  LOYALNEST_{name.upper()}: {field.description}{shown}", ""]
     return "\n".join(lines)
 
 
@@ -33,8 +36,8 @@ Databases must be migrated before (loyalnest migrate)."""
 
 
 def serve(services: Names = "all") -> None:
-    names = chosen(services)
-    settings = Settings()
+    settings = Settings.from_environment()
+    names = chosen(services, settings)
     logs.configure(settings)
     run(lambda: _serve(settings, names, programs_of(settings.programs)))
 
@@ -45,15 +48,58 @@ serve.__doc__ = f"{_SERVE_HELP}\n\n\b\n{_variables()}"
 def migrate(services: Names = "all") -> None:
     """Bring the databases of services to their newest schema. Safe to run again, and beside running processes."""
     names = chosen(services)
-    settings = Settings()
+    settings = Settings.from_environment()
     logs.configure(settings)
-    for name, revision in run(lambda: runtime.migrate(settings, names)).items():
+    for name, revision in run(lambda: console.migrate(settings, names)).items():
         out.print(f"{name}: {revision}")
 
 
-def chosen(names: str) -> list[str]:
-    """The services that `--services` means."""
-    return list(discover()) if names == "all" else [name.strip() for name in names.split(",") if name.strip()]
+def provision(services: Names = "all") -> None:
+    """Bring merchants to what the LoyaltyProgram documents in LOYALNEST_PROGRAMS say, without serving.
+
+    Services make what a new merchant needs (its keys, its first rules, its schedule) and take over what changed in the
+    resource: credentials, suspension, and the rules where the resource manages them. Databases must be migrated before.
+    Safe to run again, and beside running processes.
+    """
+    settings = Settings.from_environment()
+    logs.configure(settings)
+    names = chosen(services, settings)
+    programs = programs_of(settings.programs)
+    if not programs:
+        raise InvalidInput("No programs to provision: name their files in LOYALNEST_PROGRAMS.")
+    run(lambda: _provision(settings, names, programs))
+    for program in programs:
+        out.print(f"{program.merchant_id}: provisioned")
+
+
+async def _provision(settings: Settings, names: list[str], programs: list[Program]) -> None:
+    process = runtime.Runtime(settings, names, programs, listen_grpc=False)
+    try:
+        await process.open()
+        await process.provision()
+    except _NOT_MIGRATED as error:
+        raise PreconditionFailed(
+            f"The database is not at this version ({error}): run loyalnest migrate before, with the same addresses."
+        ) from error
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise Forbidden(f"The database login may not act for every service: {error}.") from error
+    finally:
+        await process.stop()
+
+
+_NOT_MIGRATED = (
+    asyncpg.UndefinedTableError,
+    asyncpg.UndefinedColumnError,
+    asyncpg.UndefinedFunctionError,
+    asyncpg.InvalidParameterValueError,  # a role that SET ROLE does not find
+)
+
+
+def chosen(names: str, settings: Settings | None = None) -> list[str]:
+    """The services that `--services` means; `all` leaves out those that `settings` disable."""
+    if names == "all":
+        return [name for name in discover() if settings is None or name not in settings.disabled_services]
+    return [name.strip() for name in names.split(",") if name.strip()]
 
 
 def programs_of(paths: list[Path]) -> list[Program]:

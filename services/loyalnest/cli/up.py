@@ -11,9 +11,9 @@ from rich.table import Table
 
 import loyalnest
 from loyalnest.cli.admin import make_token, merchants_of
-from loyalnest.cli.console import DEFAULT_DATA, err, out, run
+from loyalnest.cli.console import DEFAULT_DATA, err, migrate, out, run
 from loyalnest.cli.serve import stop_on_signals, until
-from loyalnest.kit import logs, memory, runtime
+from loyalnest.kit import logs, memory
 from loyalnest.kit.context import as_merchant
 from loyalnest.kit.discovery import discover
 from loyalnest.kit.embedded.stores import EmbeddedStores
@@ -73,7 +73,7 @@ async def _up(stores: EmbeddedStores, port: int, programs: list[Program], *, dem
         )
         logs.configure(settings)
         names = list(discover())
-        await runtime.migrate(settings, names)
+        await migrate(settings, names)
         process = Runtime(settings, names, programs, listen_grpc=False)
         await process.start()
         memory.settle()

@@ -1,8 +1,6 @@
 """The gRPC side of core: messages in and out, no decisions."""
 
-from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
 import msgspec
 
@@ -15,7 +13,7 @@ from loyalnest.core.program_settings import ProgramSettings
 from loyalnest.core.service import CoreService, Revealed
 from loyalnest.core.settings_repository import Version
 from loyalnest.kit.context import require_role, required_merchant
-from loyalnest.kit.errors import InvalidInput
+from loyalnest.kit.rpc.fields import customer_id_of, time_text, uuid_of
 
 _TEXTS = ("email", "phone", "first_name", "last_name")
 _READERS = ("owner", "staff", "support")
@@ -30,13 +28,13 @@ class CoreGrpc(CoreServiceServicer):
         self._imports = imports
 
     async def GetCustomerRFM(self, request: pb.GetCustomerRFMRequest, context: Any) -> pb.CustomerRFM:
-        return _rfm(await self._service.customer(required_merchant(), _customer_id(request.customer_id)))
+        return _rfm(await self._service.customer(required_merchant(), customer_id_of(request.customer_id)))
 
     async def CreateCustomer(self, request: pb.CreateCustomerRequest, context: Any) -> pb.CreateCustomerResponse:
         require_role("owner", "staff")
         found, created = await self._service.create(
             required_merchant(),
-            _customer_id(request.customer_id),
+            customer_id_of(request.customer_id),
             {name: getattr(request, name) for name in _TEXTS},
             _optional(request, "accepts_marketing"),
         )
@@ -44,7 +42,7 @@ class CoreGrpc(CoreServiceServicer):
 
     async def GetCustomer(self, request: pb.GetCustomerRequest, context: Any) -> pb.Customer:
         require_role(*_READERS)
-        return _customer(await self._service.revealed(required_merchant(), _customer_id(request.customer_id)))
+        return _customer(await self._service.revealed(required_merchant(), customer_id_of(request.customer_id)))
 
     async def ListCustomers(self, request: pb.ListCustomersRequest, context: Any) -> pb.ListCustomersResponse:
         require_role(*_READERS)
@@ -59,7 +57,7 @@ class CoreGrpc(CoreServiceServicer):
         require_role("owner", "staff")
         found = await self._service.update(
             required_merchant(),
-            _customer_id(request.customer_id),
+            customer_id_of(request.customer_id),
             {name: text for name in _TEXTS if (text := _optional(request, name)) is not None},
             _optional(request, "accepts_marketing"),
         )
@@ -97,7 +95,7 @@ class CoreGrpc(CoreServiceServicer):
 
     async def GetImport(self, request: pb.GetImportRequest, context: Any) -> pb.Import:
         require_role(*_READERS)
-        return _import(await self._imports.find(required_merchant(), _uuid(request.import_id)))
+        return _import(await self._imports.find(required_merchant(), uuid_of(request.import_id, "import")))
 
     async def ListImports(self, request: pb.ListImportsRequest, context: Any) -> pb.ListImportsResponse:
         require_role(*_READERS)
@@ -105,25 +103,8 @@ class CoreGrpc(CoreServiceServicer):
         return pb.ListImportsResponse(imports=[_import(row) for row in rows], next_page_token=token)
 
 
-def _customer_id(customer_id: int) -> int:
-    if customer_id <= 0:
-        raise InvalidInput("customer_id must be Shopify's numeric customer id.")
-    return customer_id
-
-
-def _uuid(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError as error:
-        raise InvalidInput(f"{text[:60]!r} is not an import's id.") from error
-
-
 def _optional(request: Any, name: str) -> Any:
     return getattr(request, name) if request.HasField(name) else None
-
-
-def _time(value: datetime | None) -> str:
-    return "" if value is None else value.astimezone(UTC).isoformat()
 
 
 def _rfm(customer: Customer) -> pb.CustomerRFM:
@@ -133,7 +114,7 @@ def _rfm(customer: Customer) -> pb.CustomerRFM:
         frequency=customer.frequency,
         monetary=customer.monetary,
         segment=customer.segment,
-        as_of=_time(customer.rfm_updated_at),
+        as_of=time_text(customer.rfm_updated_at),
     )
 
 
@@ -148,9 +129,9 @@ def _customer(found: Revealed, *, addresses: bool = True) -> pb.Customer:
         accepts_marketing=customer.accepts_marketing,
         rfm=_rfm(customer),
         source=customer.source,
-        created_at=_time(customer.created_at),
-        first_seen_at=_time(customer.first_seen_at),
-        updated_at=_time(customer.updated_at),
+        created_at=time_text(customer.created_at),
+        first_seen_at=time_text(customer.first_seen_at),
+        updated_at=time_text(customer.updated_at),
     )
 
 
@@ -161,7 +142,7 @@ def _settings(version: Version) -> pb.Settings:
         rules_hash=version.rules_hash,
         managed_by=version.managed_by.value,
         changed_by=version.changed_by,
-        changed_at=_time(version.changed_at),
+        changed_at=time_text(version.changed_at),
         note=version.note,
     )
 
@@ -177,6 +158,6 @@ def _import(log: Import) -> pb.Import:
         rejected=log.rejected,
         problems=[pb.RejectedCell(line=each.line, column=each.column, reason=each.reason) for each in log.problems],
         actor=log.actor,
-        started_at=_time(log.started_at),
-        finished_at=_time(log.finished_at),
+        started_at=time_text(log.started_at),
+        finished_at=time_text(log.finished_at),
     )

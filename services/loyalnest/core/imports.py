@@ -16,14 +16,14 @@ from loyalnest.core.import_repository import Import
 from loyalnest.core.models import Report, Source
 from loyalnest.core.repository import Registry
 from loyalnest.core.sealing import Vault
-from loyalnest.core.service import page_limit
 from loyalnest.kit.clock import Clock
 from loyalnest.kit.context import current
 from loyalnest.kit.crypto.keyring import MerchantKeys
 from loyalnest.kit.database import Database
-from loyalnest.kit.errors import InvalidInput, NotFound, PreconditionFailed, RaceLost
+from loyalnest.kit.errors import NotFound, PreconditionFailed, RaceLost
 from loyalnest.kit.events import new_id
 from loyalnest.kit.outbox import Outbox
+from loyalnest.kit.paging import page_limit, page_of, uuid_after
 
 BATCH = 500
 MAX_PROBLEMS = 5_000
@@ -80,14 +80,10 @@ class CustomerImports:
     async def listed(self, merchant_id: str, page_size: int, page_token: str) -> tuple[list[Import], str]:
         """A page of imports, newest first, and the token of the next page (empty at the end)."""
         limit = page_limit(page_size)
-        try:
-            before = UUID(page_token) if page_token else None
-        except ValueError as error:
-            raise InvalidInput("page_token is not one that this list gave out.") from error
         async with self._database.request(merchant_id) as connection:
-            rows = await import_repository.imports(connection, merchant_id, before, limit + 1)
-        token = str(rows[limit - 1].import_id) if len(rows) > limit else ""
-        return [self._as_seen(each) for each in rows[:limit]], token
+            rows = await import_repository.imports(connection, merchant_id, uuid_after(page_token), limit + 1)
+        page, token = page_of(rows, limit, lambda row: row.import_id)
+        return [self._as_seen(each) for each in page], token
 
     async def _apply(self, log: Import, batch: list[Row | list[RejectedCell]], keys: MerchantKeys) -> Import:
         """Apply a batch and note it in one transaction; again if another made a customer of it meanwhile."""

@@ -29,7 +29,7 @@ class Counts:
 
 
 async def customer(connection: Connection, merchant_id: str, customer_id: int) -> Customer | None:
-    """One customer."""
+    """One customer, redacted or not."""
     row = await connection.fetchrow(
         f"SELECT {SELECTED} FROM core.customers c WHERE c.merchant_id = $1 AND c.customer_id = $2",
         merchant_id,
@@ -41,8 +41,12 @@ async def customer(connection: Connection, merchant_id: str, customer_id: int) -
 async def customers(
     connection: Connection, merchant_id: str, segment: str, search: Search | None, after: int, limit: int
 ) -> list[Customer]:
-    """Customers by ascending id above `after`, of `segment` if it is not empty, that `search` finds if there is one."""
-    conditions, values = ["c.merchant_id = $1", "c.customer_id > $2"], [merchant_id, after, limit]
+    """Customers by ascending id above `after`, of `segment` if it is not empty, that `search` finds if there is one.
+
+    Those who were redacted are not among them.
+    """
+    conditions = ["c.merchant_id = $1", "c.customer_id > $2", "c.redacted_at IS NULL"]
+    values = [merchant_id, after, limit]
     if segment:
         conditions.append("c.segment = $4")
         values.append(segment)
@@ -69,13 +73,15 @@ async def customers(
 
 
 async def counts(connection: Connection, merchant_id: str, key_version: int) -> Counts:
-    """A merchant's customers counted; `to_reseal` are those with a field sealed before `key_version`."""
+    """A merchant's customers counted, without those who were redacted; `to_reseal` are those with a field sealed before
+    `key_version`.
+    """
     rows = await connection.fetch(
         """
         SELECT c.segment, count(*) AS customers, count(c.email_hash) AS with_email,
                count(*) FILTER (WHERE c.accepts_marketing) AS accepting_marketing,
                count(*) FILTER (WHERE c.key_version < $2) AS to_reseal
-        FROM core.customers c WHERE c.merchant_id = $1
+        FROM core.customers c WHERE c.merchant_id = $1 AND c.redacted_at IS NULL
         GROUP BY c.segment ORDER BY c.segment
         """,
         merchant_id,

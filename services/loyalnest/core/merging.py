@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from loyalnest.api_gateway.events import PersonalData, WebhookReceived
+from loyalnest.api_gateway.events import PersonalData, Topic, WebhookReceived
 from loyalnest.core.models import Customer, Report, SealedField, Source
 from loyalnest.core.sealing import hash_of, sealed_for
 from loyalnest.kit.crypto.keyring import MerchantKeys
@@ -55,6 +55,11 @@ def new_customer(report: Report, now: datetime) -> Customer:
     return Customer(report.merchant_id, report.customer_id, report.source, now, report.updated_at)
 
 
+def stays_redacted(customer: Customer, report: Report) -> bool:
+    """Whether `customer` was redacted and `report` does not tell that Shopify made it anew since."""
+    return customer.redacted_at is not None and not (report.made and report.at > customer.redacted_at)
+
+
 def changed_fields(before: dict[str, object], after: dict[str, object]) -> list[str]:
     """Names of what differs between two `Customer.values`, in a fixed order."""
     return [name for name, value in after.items() if before[name] != value]
@@ -81,6 +86,7 @@ def report_of(
             personal=told,
             accepts_marketing=facts.accepts_marketing,
             created_at=facts.created_at,
+            made=delivery.shopify_topic == Topic.CUSTOMERS_CREATE,
         )
     if (order := delivery.order) is not None and order.customer_id is not None:
         updated_at = order.updated_at or order.placed_at

@@ -23,6 +23,7 @@ class Source(StrEnum):
     IMPORT = "import"
     API = "api"
     RFM = "rfm"
+    REDACTION = "redaction"
 
 
 @dataclass(slots=True)
@@ -40,6 +41,7 @@ class Report:
 
     at: the moment that its values are of; of two values the later one stands, whatever order they arrive in.
     updated_at: the time to show for it.
+    made: Shopify tells that it made the customer, at `at`; only that ends a redaction.
     personal: text by field; empty text erases, a field that is not there says nothing. `addresses` is JSON.
     """
 
@@ -51,6 +53,7 @@ class Report:
     personal: Mapping[str, str] = field(default_factory=dict)
     accepts_marketing: bool | None = None
     created_at: datetime | None = None
+    made: bool = False
 
     def __repr__(self) -> str:
         return f"Report({self.merchant_id}, {self.customer_id}, {self.source})"  # a trace must not show what it says
@@ -58,7 +61,10 @@ class Report:
 
 @dataclass(slots=True)
 class Customer:
-    """A customer as stored. `created_at` is Shopify's; scores are 0 and `segment` empty until rfm has told."""
+    """A customer as stored. `created_at` is Shopify's; scores are 0 and `segment` empty until rfm has told.
+
+    redacted_at: since then nothing but the id is kept, so that no late delivery brings the person back.
+    """
 
     merchant_id: str
     customer_id: int
@@ -69,6 +75,7 @@ class Customer:
     accepts_marketing: bool | None = None
     marketing_at: datetime | None = None
     created_at: datetime | None = None
+    redacted_at: datetime | None = None
     recency: int = 0
     frequency: int = 0
     monetary: int = 0

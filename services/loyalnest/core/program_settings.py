@@ -8,7 +8,6 @@ import msgspec
 from loyalnest.admin_core.events import AuditLog
 from loyalnest.core import settings_repository
 from loyalnest.core.events import SettingsChanged
-from loyalnest.core.service import page_limit, page_start
 from loyalnest.core.settings_repository import Version
 from loyalnest.core.values import MAX_NAME, wrong_with
 from loyalnest.kit.clock import Clock
@@ -17,6 +16,7 @@ from loyalnest.kit.database import Connection, Database
 from loyalnest.kit.errors import Conflict, InvalidInput, NotFound, PreconditionFailed, TooLarge
 from loyalnest.kit.events import Event
 from loyalnest.kit.outbox import Outbox
+from loyalnest.kit.paging import number_after, page_limit, page_of
 from loyalnest.kit.program import Program, ProgramRules, RulesManagedBy
 
 MAX_RULES_BYTES = 256 * 1024
@@ -52,10 +52,10 @@ class ProgramSettings:
 
     async def versions(self, merchant_id: str, page_size: int, page_token: str) -> tuple[list[Version], str]:
         """A page of versions, newest first, and the token of the next page (empty at the end)."""
-        limit, before = page_limit(page_size), min(page_start(page_token), _NEWEST) or _NEWEST
+        limit, before = page_limit(page_size), min(number_after(page_token), _NEWEST) or _NEWEST
         async with self._database.request(merchant_id) as connection:
             rows = await settings_repository.versions(connection, merchant_id, before, limit + 1)
-        return rows[:limit], str(rows[limit - 1].version) if len(rows) > limit else ""
+        return page_of(rows, limit, lambda row: row.version)
 
     async def update(self, merchant_id: str, expected_version: int, rules_json: str, note: str) -> Version:
         """Put new rules in force. Rules that are equal to those in force make no new version.

@@ -12,7 +12,7 @@ from typing import Any
 import asyncpg
 
 from loyalnest.core.events import CustomerCreated, CustomerUpdated
-from loyalnest.core.merging import changed_fields, merge, new_customer
+from loyalnest.core.merging import changed_fields, merge, new_customer, stays_redacted
 from loyalnest.core.models import PERSONAL, Customer, Key, Report, SealedField
 from loyalnest.kit.crypto.keyring import MerchantKeys
 from loyalnest.kit.database import Connection
@@ -27,6 +27,7 @@ _PLAIN = {
     "created_at": "timestamptz",
     "first_seen_at": "timestamptz",
     "updated_at": "timestamptz",
+    "redacted_at": "timestamptz",
 }
 _PERSONAL = {
     f"{name}_{part}": kind
@@ -77,10 +78,13 @@ class Registry:
         self._stored[key] = customer.snapshot()
 
     def apply(self, reports: Iterable[Report], keys: Mapping[str, MerchantKeys | None], now: datetime) -> None:
-        """Take in what is said of locked customers and of new ones, in its order."""
+        """Take in what is said of locked customers and of new ones, in its order; not of those who stay redacted."""
         for report in reports:
             key = (report.merchant_id, report.customer_id)
-            if key not in self.customers:
+            known = self.customers.get(key)
+            if known is not None and stays_redacted(known, report):
+                continue
+            if known is None or known.redacted_at is not None:
                 self.customers[key] = new_customer(report, now)
             merge(self.customers[key], report, keys[report.merchant_id])
 
@@ -132,6 +136,7 @@ async def upsert_scores(
     """Keep the newest scores of each customer, given as (merchant_id, change); of one moment the last.
 
     A customer that is not known yet, because rfm was quicker than the delivery, is made. Returns those made.
+    Redacted ones stay as they are.
     Rows are locked before any is made, as `Registry` does it, so that the two cannot deadlock.
     """
     newest: dict[Key, RfmUpdated] = {}
@@ -163,7 +168,7 @@ async def upsert_scores(
         ON CONFLICT (merchant_id, customer_id) DO UPDATE
         SET recency = excluded.recency, frequency = excluded.frequency, monetary = excluded.monetary,
             segment = excluded.segment, rfm_updated_at = excluded.rfm_updated_at
-        WHERE c.rfm_updated_at IS NULL OR c.rfm_updated_at <= excluded.rfm_updated_at
+        WHERE c.redacted_at IS NULL AND (c.rfm_updated_at IS NULL OR c.rfm_updated_at <= excluded.rfm_updated_at)
         RETURNING c.merchant_id, c.customer_id, c.xmax = 0 AS made
         """,
         [merchant_id for (merchant_id, _), _ in ordered],

@@ -18,9 +18,8 @@ from loyalnest.kit.database import Database
 from loyalnest.kit.errors import InvalidInput, NotFound, PreconditionFailed
 from loyalnest.kit.events import Event
 from loyalnest.kit.outbox import Outbox
+from loyalnest.kit.paging import number_after, page_limit, page_of
 
-MAX_PAGE = 200
-DEFAULT_PAGE = 50
 MAX_SEARCH = 320
 
 
@@ -42,12 +41,10 @@ class CoreService:
         self._clock = clock
 
     async def customer(self, merchant_id: str, customer_id: int) -> Customer:
-        """A customer without personal data. Raises NotFound for one that is unknown."""
+        """A customer without personal data. Raises NotFound for one that is unknown or was redacted."""
         async with self._database.request(merchant_id) as connection:
             found = await listing_repository.customer(connection, merchant_id, customer_id)
-        if found is None:
-            raise NotFound(f"No customer {customer_id} is known.")
-        return found
+        return _known(customer_id, found)
 
     async def revealed(self, merchant_id: str, customer_id: int) -> Revealed:
         """A customer with personal data. Raises NotFound for one that is unknown."""
@@ -58,26 +55,28 @@ class CoreService:
         self, merchant_id: str, search: str, segment: str, page_size: int, page_token: str
     ) -> tuple[list[Revealed], str]:
         """A page of customers by ascending id, and the token of the next page (empty at the end)."""
-        limit, after = page_limit(page_size), page_start(page_token)
+        limit, after = page_limit(page_size), number_after(page_token)
         wanted = await self._search(merchant_id, search) if search.strip() else None
         async with self._database.request(merchant_id) as connection:
             rows = await listing_repository.customers(connection, merchant_id, segment, wanted, after, limit + 1)
-        page = rows[:limit]
+        page, token = page_of(rows, limit, lambda row: row.customer_id)
         revealed = await self._vault.reveal(merchant_id, page)
-        token = str(page[-1].customer_id) if len(rows) > limit else ""
         return [Revealed(row, personal) for row, personal in zip(page, revealed, strict=True)], token
 
     async def create(
         self, merchant_id: str, customer_id: int, personal: Mapping[str, str], accepts_marketing: bool | None
     ) -> tuple[Revealed, bool]:
-        """Make a customer known; one that is known stays as it is. Returns it, and whether it is new."""
+        """Make a customer known; one that is known stays as it is. Returns it, and whether it is new.
+
+        Raises PreconditionFailed for one that was redacted: only Shopify can make it anew.
+        """
         told = {name: text for name, text in checked_personal(personal).items() if text}
         return await self._tell(merchant_id, customer_id, told, accepts_marketing, new=True)
 
     async def update(
         self, merchant_id: str, customer_id: int, personal: Mapping[str, str], accepts_marketing: bool | None
     ) -> Revealed:
-        """Change what is given; empty text erases. Raises NotFound for a customer that is unknown."""
+        """Change what is given; empty text erases. Raises NotFound for a customer that is unknown or was redacted."""
         told = checked_personal(personal)
         if not told and accepts_marketing is None:
             raise InvalidInput("Nothing to change was given.")
@@ -107,9 +106,13 @@ class CoreService:
         async with self._database.request(merchant_id) as connection:
             await registry.lock(connection, [key])
             known = registry.customers.get(key)
-            if known is None and not new:
-                raise NotFound(f"No customer {customer_id} is known.")
-            if known is not None and new:
+            if not new:
+                _known(customer_id, known)
+            elif known is not None and known.redacted_at is not None:
+                raise PreconditionFailed(
+                    f"Customer {customer_id} was redacted, and stays so until Shopify tells of a customers/create."
+                )
+            elif known is not None:
                 return await self._reveal(known), False
             now = self._clock()
             # Shopify's clock may be ahead of ours, and this must not be taken for older than what it replaces.
@@ -159,6 +162,14 @@ class CoreService:
         )
 
 
+def _known(customer_id: int, found: Customer | None) -> Customer:
+    if found is None:
+        raise NotFound(f"No customer {customer_id} is known.")
+    if found.redacted_at is not None:
+        raise NotFound(f"Customer {customer_id} was redacted on {found.redacted_at:%Y-%m-%d}; nothing is kept of it.")
+    return found
+
+
 _PHONE = re.compile(r"[+0-9 ()./-]+")
 
 
@@ -176,20 +187,3 @@ def search_terms(text: str) -> tuple[int | None, str, str]:
     if not (email or phone or customer_id):
         raise InvalidInput("search takes a whole e-mail address, phone number or customer id: the rest is encrypted.")
     return customer_id, email, phone
-
-
-def page_limit(page_size: int) -> int:
-    """Rows of a page: as asked, at most `MAX_PAGE`, `DEFAULT_PAGE` if not asked. Raises InvalidInput below zero."""
-    if page_size < 0:
-        raise InvalidInput("page_size cannot be negative.")
-    return min(page_size or DEFAULT_PAGE, MAX_PAGE)
-
-
-def page_start(page_token: str) -> int:
-    """The number that a page begins after; 0 for the first. Raises InvalidInput for a token that is not ours."""
-    if not page_token:
-        return 0
-    number = id_of(page_token)
-    if number is None:
-        raise InvalidInput("page_token is not one that this list gave out.")
-    return number

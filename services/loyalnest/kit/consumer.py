@@ -8,7 +8,7 @@ a few times more, and then goes to the service's dead-letter topic with its erro
 import asyncio
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import ClassVar
@@ -24,7 +24,7 @@ from loyalnest.kit.clock import system_clock
 from loyalnest.kit.database import OUTAGES
 from loyalnest.kit.errors import RaceLost, Unavailable
 from loyalnest.kit.events import Event, Payload
-from loyalnest.kit.service import Consumer
+from loyalnest.kit.service import Consumer, Service
 
 log = structlog.get_logger(__name__)
 
@@ -49,6 +49,14 @@ class DeadLetter(Payload, frozen=True, kw_only=True):
 def dead_letter_topic(service: str) -> str:
     """The topic that holds what `service` gave up on."""
     return f"dead_letter.{service}"
+
+
+def topics_of(services: Iterable[Service], running: Iterable[Service]) -> list[str]:
+    """The topics that all `services` write, and that those of them which are `running` read or give up to."""
+    topics = {payload.topic for each in services for payload in each.produces}
+    for each in running:
+        topics |= {*each.consumes, dead_letter_topic(each.name)}
+    return sorted(topics)
 
 
 class ConsumerLoop:

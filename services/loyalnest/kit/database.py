@@ -7,8 +7,8 @@ Both see the service's own schema only.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -98,9 +98,9 @@ class Pools:
         return self._locks.setdefault(url, Locks(url))
 
     async def open(self, url: str) -> "asyncpg.Pool[asyncpg.Record]":
-        """The pool of `url`, made at first use. Raises Unavailable if the server cannot be reached."""
+        """The pool of `url`, made at first use. Raises as `connecting`."""
         if url not in self._pools:
-            try:
+            with connecting("PostgreSQL", url):
                 self._pools[url] = await asyncpg.create_pool(
                     url,
                     min_size=1,
@@ -109,10 +109,6 @@ class Pools:
                     max_inactive_connection_lifetime=300,
                     reset=_reset,
                 )
-            except (ValueError, asyncpg.InterfaceError) as error:
-                raise InvalidInput(f"The PostgreSQL address {without_password(url)} is not valid: {error}") from error
-            except (OSError, asyncpg.PostgresError) as error:
-                raise Unavailable(f"PostgreSQL at {without_password(url)} cannot be reached: {error}") from error
         return self._pools[url]
 
     async def close(self) -> None:
@@ -229,9 +225,12 @@ class Database:
             yield connection
 
     @asynccontextmanager
-    async def worker(self) -> AsyncIterator[Connection]:
-        """A transaction that sees every merchant's rows; each join it makes must match `merchant_id`."""
-        async with self._transaction(worker_role(self.schema), "") as connection:
+    async def worker(self, *, snapshot: bool = False) -> AsyncIterator[Connection]:
+        """A transaction that sees every merchant's rows; each join it makes must match `merchant_id`.
+
+        snapshot: all as of its first statement. Changing a row that another changed since is then an outage.
+        """
+        async with self._transaction(worker_role(self.schema), "", snapshot=snapshot) as connection:
             yield connection
 
     @asynccontextmanager
@@ -264,6 +263,20 @@ class Database:
             _after_commit.reset(token)
         for callback in callbacks:
             callback()
+
+
+@contextmanager
+def connecting(what: str, url: str) -> Iterator[None]:
+    """Put a failure to connect to `what` at `url` into words for whoever wrote the address.
+
+    Raises InvalidInput for an address that makes no sense, Unavailable if nobody answers there or lets us in.
+    """
+    try:
+        yield
+    except (ValueError, asyncpg.InterfaceError) as error:
+        raise InvalidInput(f"The address of {what}, {without_password(url)}, is not valid: {error}") from error
+    except (OSError, asyncpg.PostgresError) as error:
+        raise Unavailable(f"{what} at {without_password(url)} cannot be reached: {error}") from error
 
 
 def without_password(url: str) -> str:

@@ -32,12 +32,12 @@ async def take_new(connection: Connection, schema: str, events: Sequence[Event])
     return taken
 
 
-def pruning(database: Database, retention_hours: int) -> Job:
-    """The job that keeps a service's inbox a day longer than topics keep events, so that a repeat is always known."""
+def pruning(database: Database, keep_days: int) -> Job:
+    """The job that keeps a service's inbox for `keep_days` (see Settings.remembered_days)."""
 
     async def run() -> int:
         async with database.worker() as connection:
-            return await prune(connection, database.schema, retention_hours // 24 + 2)
+            return await prune(connection, database.schema, keep_days)
 
     return Job("prune_inbox", every=3600, run=run)
 

@@ -18,9 +18,12 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from loyalnest.kit.database import connecting
+from loyalnest.kit.errors import LoyalNestError
 from loyalnest.kit.placement import Placement
 from loyalnest.kit.roles import request_role, worker_role
 from loyalnest.kit.service import Service
@@ -34,10 +37,15 @@ _migrated: ContextVar[Connection] = ContextVar("loyalnest_migrated")
 """The connection of the migration that this task runs."""
 
 
+class MigrationFailed(LoyalNestError):
+    """PostgreSQL refused a step. `detail` names the service and says why."""
+
+
 async def migrate(placement: Placement, services: Iterable[Service]) -> dict[str, str]:
     """Bring every service's schema to its newest revision. Returns the revision per service.
 
-    Raises whatever the database said; a failed migration is rolled back and names its file in the log.
+    Raises as `connecting`, and MigrationFailed with what the database said of a migration, which is rolled back then;
+    the log names its file.
     """
     revisions: dict[str, str] = {}
     for service in services:
@@ -50,16 +58,27 @@ async def _migrate_service(url: str, service: Service) -> str:
     assert service.migrations
     folder = await asyncio.to_thread(_folder_of, service.migrations)
     # SQLAlchemy would read only part of what asyncpg understands in an address: sslmode, several hosts.
-    engine = create_async_engine(
-        "postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(url), poolclass=NullPool
-    )
+    engine = create_async_engine("postgresql+asyncpg://", async_creator=lambda: _connect(url), poolclass=NullPool)
     try:
         async with engine.connect() as connection:
             await connection.execute(text("SELECT pg_advisory_lock(hashtextextended('loyalnest.migrate', 0))"))
             await connection.commit()
             return await connection.run_sync(_upgrade, service.name, folder)
+    except DBAPIError as error:
+        raise MigrationFailed(f"A migration of {service.name} failed and was rolled back: {_words(error)}") from error
     finally:
         await engine.dispose()
+
+
+async def _connect(url: str) -> Any:
+    with connecting("PostgreSQL", url):
+        return await asyncpg.connect(url)
+
+
+def _words(error: DBAPIError) -> str:
+    """What PostgreSQL said, in one line, without SQLAlchemy's name of the exception's class."""
+    said = error.orig.__cause__ if error.orig is not None else None
+    return " ".join(str(said or error.orig or error).split())
 
 
 def _folder_of(package: str) -> Path:
@@ -98,8 +117,9 @@ def _upgrade(connection: Connection, schema: str, folder: Path) -> str:
 
 
 def _make_roles(connection: Connection, schema: str) -> None:
-    """Make the service's two roles where they are missing, and let us become them.
+    """Make the service's two roles where they are missing, and let us become them where we may not.
 
+    A login without the right to make roles can migrate where it was given both before, as the operator does.
     Roles belong to the whole server. Inside a migration's transaction they would hold up the migrations of every
     other database on it, so each step here is a short transaction of its own.
     """
@@ -112,7 +132,14 @@ def _make_roles(connection: Connection, schema: str) -> None:
             EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
             END $$
             """
-        for statement in (make, f"GRANT {role} TO CURRENT_USER"):
+        become = f"""
+            DO $$ BEGIN
+                IF NOT pg_has_role('{role}', 'SET') THEN
+                    GRANT {role} TO CURRENT_USER;
+                END IF;
+            END $$
+            """
+        for statement in (make, become):
             connection.execute(text(statement))
             connection.commit()
 
@@ -183,3 +210,19 @@ def create_outbox(schema: str) -> None:
         f"CREATE INDEX outbox_order ON {schema}.outbox (id)",
     )
     protect(schema, "outbox", rights="SELECT, INSERT, DELETE")
+
+
+def create_privacy_requests(schema: str) -> None:
+    """The table of how far privacy requests are (see `loyalnest.kit.privacy`). It names no customer."""
+    run(
+        f"""
+        CREATE TABLE {schema}.privacy_requests (
+            merchant_id text NOT NULL,
+            request_id uuid NOT NULL,
+            counts jsonb NOT NULL DEFAULT '{{}}',
+            finished_at timestamptz,
+            PRIMARY KEY (merchant_id, request_id)
+        )
+        """
+    )
+    protect(schema, "privacy_requests", rights="SELECT, INSERT, UPDATE")

@@ -12,11 +12,11 @@ import structlog
 from fastapi import FastAPI
 from redis.asyncio import Redis
 
-from loyalnest.kit import inbox, migrations, tracing
+from loyalnest.kit import inbox, tracing
 from loyalnest.kit.bus import EventBus
 from loyalnest.kit.bus.postgres import PostgresBus
 from loyalnest.kit.clock import Clock, system_clock
-from loyalnest.kit.consumer import ConsumerLoop, dead_letter_topic
+from loyalnest.kit.consumer import ConsumerLoop, topics_of
 from loyalnest.kit.crypto.kek import KeyEncryptionKeys
 from loyalnest.kit.crypto.keyring import KeyRing, Source, WrappedKey
 from loyalnest.kit.database import OUTAGES, Database, Locks, Pools
@@ -156,7 +156,7 @@ class Runtime:
         self._stack.callback(tracing.configure(",".join(each.name for each in self._services)))
         await self.open()
         await self._ensure_topics()
-        await self._provision()
+        await self.provision()
         for running in self._running.values():
             if running.parts.start is not None:
                 await running.parts.start()
@@ -194,10 +194,7 @@ class Runtime:
         return True
 
     async def _ensure_topics(self) -> None:
-        topics = {payload.topic for each in self._all.values() for payload in each.produces}
-        topics |= {topic for each in self._services for topic in each.consumes}
-        topics |= {dead_letter_topic(each.name) for each in self._services}
-        await self.bus.ensure_topics(sorted(topics))
+        await self.bus.ensure_topics(topics_of(self._all.values(), self._services))
 
     def _key_source(self) -> Source:
         """Where keys come from: the service that declares it, wherever it runs; its channel opens at first use."""
@@ -238,7 +235,11 @@ class Runtime:
         if running.parts.stop is not None:
             self._stack.push_async_callback(running.parts.stop)
 
-    async def _provision(self) -> None:
+    async def provision(self) -> None:
+        """Give every program to each service that runs here; again it changes nothing. `open` goes before.
+
+        Raises what a service has against a program, and Unavailable while a database is away.
+        """
         for program in self._programs:
             for running in self._running.values():
                 if running.parts.provision is not None:
@@ -284,7 +285,7 @@ class Runtime:
                     others.start(f"consumer {name} {consumer.topic}", loop.run(), loop.stop)
             jobs = list(parts.jobs)
             if running.service.migrations and running.service.consumes:
-                jobs.append(inbox.pruning(running.database, self.settings.topic_retention_hours))
+                jobs.append(inbox.pruning(running.database, self.settings.remembered_days))
             if isinstance(self.bus, PostgresBus) and running is next(iter(self._running.values())):
                 jobs.append(Job("prune_bus", every=3600, run=self.bus.prune))
             for job in jobs:
@@ -313,8 +314,3 @@ class Runtime:
         except _DATABASE_FAULTS as error:
             return type(error).__name__
         return ""
-
-
-async def migrate(settings: Settings, names: Sequence[str]) -> Mapping[str, str]:
-    """Bring the schemas of the services `names` to their newest revisions. Returns the revision per service."""
-    return await migrations.migrate(settings.placement(), in_dependency_order(discover(), names))

@@ -1,24 +1,26 @@
 """Configuration from the environment. Every variable begins with `LOYALNEST_`."""
 
 from pathlib import Path
+from typing import Literal, Self
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
+from loyalnest.kit.errors import InvalidInput
 from loyalnest.kit.placement import Placement
 
 
 class Settings(BaseSettings):
     """What a process is told. `loyalnest serve --help` lists the variables; `up` fills them itself.
 
-    Durations are in seconds.
+    Durations are in seconds where the name says nothing else.
     """
 
     model_config = SettingsConfigDict(
         env_prefix="LOYALNEST_", env_nested_delimiter="__", extra="ignore", hide_input_in_errors=True
     )
 
-    bus: str = Field(default="postgres", pattern="^(postgres|kafka)$", description="Event bus: postgres or kafka.")
+    bus: Literal["postgres", "kafka"] = Field(default="postgres", description="Event bus: postgres or kafka.")
     database_url: SecretStr = Field(
         default=SecretStr(""), description="PostgreSQL address for every service without one of its own."
     )
@@ -32,6 +34,11 @@ class Settings(BaseSettings):
     topic_prefix: str = Field(default="loyalnest.", description="Put before every Kafka topic.")
     topic_partitions: int = Field(default=4, ge=1, description="Partitions of a topic this process makes.")
     topic_retention_hours: int = Field(default=168, ge=1, description="How long topics keep events.")
+    inbox_days: int = Field(
+        default=30,
+        ge=1,
+        description="Days that services remember which events they applied; always longer than topics keep events.",
+    )
     encryption_keys: SecretStr = Field(
         default=SecretStr(""),
         description="Key-encryption keys, newest first: `id:base64` of 32 bytes, separated by commas.",
@@ -58,15 +65,41 @@ class Settings(BaseSettings):
     webhook_limit_per_minute: int = Field(
         default=120_000, ge=1, description="Deliveries a minute that one merchant may send to one topic."
     )
+    forged_limit_per_minute: int = Field(
+        default=600,
+        ge=1,
+        description="Wrongly signed deliveries a minute for one shop from one address; more get 429 instead of 401.",
+    )
     request_limit_per_minute: int = Field(
         default=6_000, ge=1, description="API requests a minute that one merchant may make of one route."
     )
-    shopify_scheme: str = Field(default="https", pattern="^https?$", description="http only for a stand-in Shopify.")
+    shopify_scheme: Literal["https", "http"] = Field(default="https", description="http only for a stand-in Shopify.")
     shopify_address: str = Field(
         default="", description="host:port to reach instead of the shop's own domain, for a stand-in Shopify."
     )
-    log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
-    log_format: str = Field(default="json", pattern="^(json|console)$")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="Least that is logged: DEBUG, INFO, WARNING or ERROR."
+    )
+    log_format: Literal["json", "console"] = Field(
+        default="json", description="json, one object a line, or console, for people."
+    )
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """What the environment says. Raises InvalidInput naming every variable that is wrong, never its value."""
+        try:
+            return cls()
+        except ValidationError as error:
+            wrong = [f"LOYALNEST_{'__'.join(map(str, each['loc'])).upper()}: {each['msg']}" for each in error.errors()]
+            raise InvalidInput(f"The environment is not right: {'; '.join(wrong)}.") from None
+        except SettingsError as error:  # it names the field between quotes, and says only that it could not be parsed
+            name = str(error).split('"')[1].upper()
+            raise InvalidInput(f"The environment is not right: LOYALNEST_{name}: Input should be JSON.") from None
+
+    @property
+    def remembered_days(self) -> int:
+        """How long the inbox keeps events: always longer than topics do, so that a repeat is known."""
+        return max(self.inbox_days, self.topic_retention_hours // 24 + 2)
 
     def placement(self) -> Placement:
         """Where this process's data lives."""

@@ -1,4 +1,7 @@
-"""What points publishes. Points are integers; `base` and `net_base` are money in the shop's currency."""
+"""What points publishes. Points are integers; `base` and `net_base` are money in the shop's currency.
+
+A negative `customer_id` is the pseudonym of a redacted customer, whose points go on expiring and being clawed back.
+"""
 
 from datetime import datetime
 from decimal import Decimal

@@ -1,12 +1,9 @@
 """The gRPC side of points: messages in and out, no decisions."""
 
-from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
-from uuid import UUID
 
 from loyalnest.kit.context import require_role, required_merchant
-from loyalnest.kit.errors import InvalidInput
+from loyalnest.kit.rpc.fields import customer_id_of, decimal_text, time_text, uuid_of
 from loyalnest.points import points_pb2 as pb
 from loyalnest.points.points_pb2_grpc import PointsServiceServicer
 from loyalnest.points.redemption_repository import Redemption
@@ -22,12 +19,12 @@ class PointsGrpc(PointsServiceServicer):
         self._redemptions = redemptions
 
     async def GetPointsBalance(self, request: pb.GetPointsBalanceRequest, context: Any) -> pb.PointsBalance:
-        customer_id = _customer(request.customer_id)
+        customer_id = customer_id_of(request.customer_id)
         return _balance(await self._service.balance(required_merchant(), customer_id))
 
     async def ListTransactions(self, request: pb.ListTransactionsRequest, context: Any) -> pb.ListTransactionsResponse:
         rows, token = await self._service.history(
-            required_merchant(), _customer(request.customer_id), request.page_size, request.page_token
+            required_merchant(), customer_id_of(request.customer_id), request.page_size, request.page_token
         )
         return pb.ListTransactionsResponse(transactions=[_transaction(row) for row in rows], next_page_token=token)
 
@@ -36,21 +33,21 @@ class PointsGrpc(PointsServiceServicer):
         return pb.OrderAward(
             order_id=row["order_id"],
             customer_id=row["customer_id"] or 0,
-            base=_decimal(row["base"]),
-            refunded_base=_decimal(row["refunded_base"]),
+            base=decimal_text(row["base"]),
+            refunded_base=decimal_text(row["refunded_base"]),
             cancelled=row["cancelled"],
             rule=row["rule"],
-            points_per_unit=_decimal(row["points_per_unit"]),
-            multiplier=_decimal(row["multiplier"]),
+            points_per_unit=decimal_text(row["points_per_unit"]),
+            multiplier=decimal_text(row["multiplier"]),
             settings_version=row["settings_version"],
             awarded=row["awarded"],
             clawed_back=row["clawed_back"],
-            awarded_at=_time(row["awarded_at"]),
+            awarded_at=time_text(row["awarded_at"]),
         )
 
     async def AdjustPoints(self, request: pb.AdjustPointsRequest, context: Any) -> pb.AdjustPointsResponse:
         require_role("owner", "staff")
-        merchant_id, customer_id = required_merchant(), _customer(request.customer_id)
+        merchant_id, customer_id = required_merchant(), customer_id_of(request.customer_id)
         row = await self._service.adjust(
             merchant_id, customer_id, request.points, request.reason, request.idempotency_key
         )
@@ -64,8 +61,8 @@ class PointsGrpc(PointsServiceServicer):
                 pb.Reward(
                     name=reward.name,
                     points=reward.points,
-                    discount_amount=_decimal(reward.discount.amount),
-                    discount_percentage=_decimal(reward.discount.percentage),
+                    discount_amount=decimal_text(reward.discount.amount),
+                    discount_percentage=decimal_text(reward.discount.percentage),
                     currency=rules.currency,
                 )
                 for reward in rules.redemption.rewards
@@ -75,12 +72,14 @@ class PointsGrpc(PointsServiceServicer):
     async def RedeemPoints(self, request: pb.RedeemPointsRequest, context: Any) -> pb.Redemption:
         return _redemption(
             await self._redemptions.redeem(
-                required_merchant(), _customer(request.customer_id), request.reward, request.idempotency_key
+                required_merchant(), customer_id_of(request.customer_id), request.reward, request.idempotency_key
             )
         )
 
     async def GetRedemption(self, request: pb.GetRedemptionRequest, context: Any) -> pb.Redemption:
-        return _redemption(await self._redemptions.get(required_merchant(), _uuid(request.redemption_id)))
+        return _redemption(
+            await self._redemptions.get(required_merchant(), uuid_of(request.redemption_id, "redemption"))
+        )
 
     async def ListRedemptions(self, request: pb.ListRedemptionsRequest, context: Any) -> pb.ListRedemptionsResponse:
         rows, token = await self._redemptions.list_for(
@@ -91,7 +90,9 @@ class PointsGrpc(PointsServiceServicer):
     async def CancelRedemption(self, request: pb.CancelRedemptionRequest, context: Any) -> pb.Redemption:
         require_role("owner", "staff")
         return _redemption(
-            await self._redemptions.cancel(required_merchant(), _uuid(request.redemption_id), request.reason)
+            await self._redemptions.cancel(
+                required_merchant(), uuid_of(request.redemption_id, "redemption"), request.reason
+            )
         )
 
     async def GetProgramTotals(self, request: pb.GetProgramTotalsRequest, context: Any) -> pb.ProgramTotals:
@@ -117,27 +118,6 @@ class PointsGrpc(PointsServiceServicer):
         )
 
 
-def _customer(customer_id: int) -> int:
-    if customer_id <= 0:
-        raise InvalidInput("customer_id must be Shopify's numeric customer id.")
-    return customer_id
-
-
-def _uuid(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError as error:
-        raise InvalidInput(f"{text[:60]!r} is not a redemption's id.") from error
-
-
-def _decimal(value: Decimal | int | None) -> str:
-    return "" if value is None else f"{Decimal(value):f}"
-
-
-def _time(value: datetime | None) -> str:
-    return "" if value is None else value.astimezone(UTC).isoformat()
-
-
 def _balance(balance: Balance) -> pb.PointsBalance:
     return pb.PointsBalance(
         customer_id=balance.customer_id,
@@ -147,7 +127,7 @@ def _balance(balance: Balance) -> pb.PointsBalance:
         debt=balance.debt,
         lifetime_earned=balance.lifetime_earned,
         lifetime_redeemed=balance.lifetime_redeemed,
-        expiring=[pb.ExpiringPoints(points=points, expires_at=_time(at)) for points, at in balance.expiring],
+        expiring=[pb.ExpiringPoints(points=points, expires_at=time_text(at)) for points, at in balance.expiring],
     )
 
 
@@ -163,7 +143,7 @@ def _transaction(row: Any) -> pb.Transaction:
         settings_version=row["settings_version"],
         actor=row["actor"],
         note=row["note"],
-        created_at=_time(row["created_at"]),
+        created_at=time_text(row["created_at"]),
         entries=[pb.LedgerEntry(account=account, amount=amount) for account, amount in entries],
     )
 
@@ -181,5 +161,5 @@ def _redemption(redemption: Redemption) -> pb.Redemption:
         discount_percentage=redemption.discount.percentage,
         currency=redemption.discount.currency,
         reason=redemption.reason,
-        created_at=_time(redemption.created_at),
+        created_at=time_text(redemption.created_at),
     )

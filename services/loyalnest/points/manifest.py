@@ -1,11 +1,12 @@
 """Declares the service points."""
 
-from loyalnest.admin_core.events import AuditLog
+from loyalnest.admin_core.events import AuditLog, GdprRequestConfirmed, GdprRequestCreated
 from loyalnest.api_gateway.events import WebhookReceived
 from loyalnest.auth.auth_pb2_grpc import AuthServiceStub
 from loyalnest.campaign.events import TierChanged
 from loyalnest.core.events import SettingsChanged
 from loyalnest.kit.environment import Environment
+from loyalnest.kit.privacy import PrivacyRequests
 from loyalnest.kit.service import Consumer, Job, Parts, Rpc, Service
 from loyalnest.kit.shopify.endpoint import ShopEndpoint
 from loyalnest.points import points_pb2
@@ -17,6 +18,7 @@ from loyalnest.points.grpc import PointsGrpc
 from loyalnest.points.http import routes
 from loyalnest.points.jobs import LotJobs
 from loyalnest.points.points_pb2_grpc import PointsServiceStub, add_PointsServiceServicer_to_server
+from loyalnest.points.privacy_repository import LEDGER
 from loyalnest.points.redemptions import Redemptions
 from loyalnest.points.rules import RulesProjection
 from loyalnest.points.service import PointsService
@@ -36,6 +38,7 @@ def build(environment: Environment) -> Parts:
     projections = Projections(database, rules)
     lots = LotJobs(database, outbox, clock)
     verification = NightlyVerification(database, service, clock)
+    privacy = PrivacyRequests(database, outbox, environment.keys, clock, LEDGER, GdprRequestCreated.read)
     return Parts(
         servicer=PointsGrpc(service, redemptions),
         consumers=(
@@ -43,6 +46,7 @@ def build(environment: Environment) -> Parts:
             Consumer(SettingsChanged.topic, projections.settings_changed),
             Consumer(TierChanged.topic, projections.tier_changed),
             Consumer(ReferralCompleted.topic, ReferralRewards(database, outbox, rules, clock).handle),
+            Consumer(GdprRequestCreated.topic, privacy.handle, batch=10),
         ),
         jobs=(
             Job("approve_lots", every=30, run=lots.approve),
@@ -61,8 +65,14 @@ SERVICE = Service(
     summary="The points ledger: accruals, lots, redemptions, clawbacks.",
     build=build,
     needs=("auth",),
-    produces=(PointsEarned, PointsClawedBack, PointsRedeemed, PointsExpired, AuditLog),
-    consumes=(WebhookReceived.topic, SettingsChanged.topic, TierChanged.topic, ReferralCompleted.topic),
+    produces=(PointsEarned, PointsClawedBack, PointsRedeemed, PointsExpired, AuditLog, GdprRequestConfirmed),
+    consumes=(
+        WebhookReceived.topic,
+        SettingsChanged.topic,
+        TierChanged.topic,
+        ReferralCompleted.topic,
+        GdprRequestCreated.topic,
+    ),
     rpc=Rpc(
         name="points.v1.PointsService",
         register=add_PointsServiceServicer_to_server,

@@ -63,7 +63,7 @@ class Lot:
 
 @dataclass(slots=True)
 class Member:
-    """A customer's balances, and the lots that a decision needs.
+    """A customer's balances, and the lots that a decision needs. A redacted customer's id is negative, a pseudonym.
 
     `lots` holds those that were loaded or made since; an operation that spends needs all with points left.
     lifetime_earned: what was awarded less what was clawed back.

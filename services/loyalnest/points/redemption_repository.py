@@ -148,6 +148,19 @@ async def update_status(connection: Connection, redemption: Redemption) -> None:
     )
 
 
+FORGET_CODE = "code = 'redacted:' || redemption_id, discount_id = ''"
+"""Erases the code, by which Shopify knows who used it."""
+
+
+async def forget_code(connection: Connection, redemption: Redemption) -> None:
+    """Erase the code of a redacted customer's redemption, which was kept as long as it was under way."""
+    await connection.execute(
+        f"UPDATE points.reward_redemptions SET {FORGET_CODE} WHERE merchant_id = $1 AND redemption_id = $2",
+        redemption.merchant_id,
+        redemption.redemption_id,
+    )
+
+
 async def list_for(
     connection: Connection, merchant_id: str, customer_id: int, before: UUID | None, limit: int
 ) -> list[Redemption]:

@@ -20,6 +20,7 @@ from loyalnest.kit.database import OUTAGES, Connection, Database
 from loyalnest.kit.errors import Conflict, InvalidInput, NotFound, PreconditionFailed
 from loyalnest.kit.events import Event, new_id
 from loyalnest.kit.outbox import Outbox
+from loyalnest.kit.paging import page_limit, page_of, uuid_after
 from loyalnest.kit.program import Reward
 from loyalnest.points import ledger
 from loyalnest.points import redemption_repository as repository
@@ -29,7 +30,6 @@ from loyalnest.points.models import Origin
 from loyalnest.points.redemption_repository import Discount, Redemption
 from loyalnest.points.repository import Book
 from loyalnest.points.rules import RulesProjection
-from loyalnest.points.service import page_limit, page_start
 
 log = structlog.get_logger(__name__)
 
@@ -137,6 +137,8 @@ class Redemptions:
                 await self._outbox.append(connection, [_redeemed(stored, cancelled=False)])
             await book.store(connection)
             await repository.update_status(connection, stored)
+            if stored.customer_id < 0:  # redacted while it was held
+                await repository.forget_code(connection, stored)
         return stored
 
     async def cancel(self, merchant_id: str, redemption_id: UUID, reason: str) -> Redemption:
@@ -196,8 +198,8 @@ class Redemptions:
         """A page of redemptions, newest first, of every customer if `customer_id` is 0; and the next page's token."""
         limit = page_limit(page_size)
         async with self._database.request(merchant_id) as connection:
-            rows = await repository.list_for(connection, merchant_id, customer_id, page_start(page_token), limit + 1)
-        return rows[:limit], str(rows[limit - 1].redemption_id) if len(rows) > limit else ""
+            rows = await repository.list_for(connection, merchant_id, customer_id, uuid_after(page_token), limit + 1)
+        return page_of(rows, limit, lambda row: row.redemption_id)
 
     async def finish_left_held(self) -> int:
         """Take up redemptions whose process died or found Shopify away. Returns how many were finished."""

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from loyalnest.admin_core.events import AuditLog
 from loyalnest.kit.clock import Clock
@@ -12,6 +11,7 @@ from loyalnest.kit.database import Connection, Database
 from loyalnest.kit.errors import Conflict, InvalidInput, NotFound, PreconditionFailed
 from loyalnest.kit.events import Event
 from loyalnest.kit.outbox import Outbox
+from loyalnest.kit.paging import page_limit, page_of, uuid_after
 from loyalnest.kit.program import Program, ProgramRules
 from loyalnest.points import balance_repository, ledger, verification_repository
 from loyalnest.points.balance_repository import Totals
@@ -22,8 +22,6 @@ from loyalnest.points.rules import RulesProjection
 
 MAX_ADJUSTMENT = 10**9
 """Points that one adjustment may move; a slip of the keyboard should not mint a fortune."""
-MAX_PAGE = 200
-DEFAULT_PAGE = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +82,9 @@ class PointsService:
         limit = page_limit(page_size)
         async with self._database.request(merchant_id) as connection:
             rows = await balance_repository.transactions(
-                connection, merchant_id, customer_id, page_start(page_token), limit + 1
+                connection, merchant_id, customer_id, uuid_after(page_token), limit + 1
             )
-        return rows[:limit], str(rows[limit - 1]["transaction_id"]) if len(rows) > limit else ""
+        return page_of(rows, limit, lambda row: row["transaction_id"])
 
     async def award(self, merchant_id: str, order_id: int) -> Any:
         """What an order earned. Raises NotFound for an order that is unknown."""
@@ -171,18 +169,3 @@ class PointsService:
         """Prove the ledger of a merchant: see `verification_repository.verify`."""
         async with self._database.request(merchant_id, snapshot=True) as connection:
             return await verification_repository.verify(connection, merchant_id)
-
-
-def page_limit(page_size: int) -> int:
-    """Rows of a page: as asked, at most `MAX_PAGE`, `DEFAULT_PAGE` if not asked. Raises InvalidInput below zero."""
-    if page_size < 0:
-        raise InvalidInput("page_size cannot be negative.")
-    return min(page_size or DEFAULT_PAGE, MAX_PAGE)
-
-
-def page_start(page_token: str) -> UUID | None:
-    """The id that a page begins after. Raises InvalidInput for a token that is not ours."""
-    try:
-        return UUID(page_token) if page_token else None
-    except ValueError as error:
-        raise InvalidInput("page_token is not one that this list gave out.") from error

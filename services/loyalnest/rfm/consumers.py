@@ -1,7 +1,8 @@
 """Events of others that rfm acts on.
 
 `referral.completed` and `customer.updated` are not among them: neither changes an order, which is all that scores
-depend on. (A redaction leaves numbers under a pseudonymous id, and arrives as `gdpr_request.created`.)
+depend on. (A redaction leaves numbers under a pseudonymous id, and arrives as `gdpr_request.created`: see
+`privacy_repository`.)
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -50,8 +51,7 @@ class OrderBatches:
             if not states:
                 return
             await repository.lock_merchants(connection, (merchant_id for merchant_id, _ in states))
-            await repository.combine_orders(connection, states)
-            customers = sorted({(state.merchant_id, state.customer_id) for state in states.values()})
+            customers = await repository.combine_orders(connection, states)
             await repository.lock_customers(connection, customers, self._clock())
             now = self._clock()  # once they are locked, so that a customer's moments go up with its changes
             due = await repository.grow(connection, await repository.rescore(connection, customers, now))

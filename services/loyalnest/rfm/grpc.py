@@ -1,13 +1,12 @@
 """The gRPC side of rfm: messages in and out, no decisions."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import groupby
 from typing import Any
 
 from loyalnest.kit.context import require_role, required_merchant
-from loyalnest.kit.errors import InvalidInput
+from loyalnest.kit.rpc.fields import customer_id_of, decimal_text, time_text
 from loyalnest.rfm import rfm_pb2 as pb
 from loyalnest.rfm.models import Cell, CustomerScores
 from loyalnest.rfm.rfm_pb2_grpc import RfmServiceServicer
@@ -35,20 +34,18 @@ class RfmGrpc(RfmServiceServicer):
                     frequency=cell.frequency,
                     segment=segment_of(cell.recency, cell.frequency),
                     customers=cell.customers,
-                    revenue=_decimal(cell.revenue),
+                    revenue=decimal_text(cell.revenue),
                 )
                 for cell in grid
             ],
             customers=sum(cell.customers for cell in grid),
-            revenue=_decimal(sum((cell.revenue for cell in grid), Decimal(0))),
-            refreshed_at=_time(state.refreshed_at),
-            next_run_at=_time(state.next_run_at),
+            revenue=decimal_text(sum((cell.revenue for cell in grid), Decimal(0))),
+            refreshed_at=time_text(state.refreshed_at),
+            next_run_at=time_text(state.next_run_at),
         )
 
     async def GetCustomerScores(self, request: pb.GetCustomerScoresRequest, context: Any) -> pb.CustomerScores:
-        if request.customer_id <= 0:
-            raise InvalidInput("customer_id must be Shopify's numeric customer id.")
-        return _scores(await self._service.scores(required_merchant(), request.customer_id))
+        return _scores(await self._service.scores(required_merchant(), customer_id_of(request.customer_id)))
 
     async def ListSegmentCustomers(
         self, request: pb.ListSegmentCustomersRequest, context: Any
@@ -66,7 +63,7 @@ class RfmGrpc(RfmServiceServicer):
                 pb.DayCounts(
                     day=day.isoformat(),
                     segments=[
-                        pb.SegmentCount(segment=row.segment, customers=row.customers, revenue=_decimal(row.revenue))
+                        pb.SegmentCount(segment=row.segment, customers=row.customers, revenue=decimal_text(row.revenue))
                         for row in group
                     ],
                 )
@@ -87,7 +84,7 @@ class RfmGrpc(RfmServiceServicer):
         require_role("owner", "staff")
         done = await self._service.refresh(required_merchant())
         return pb.RefreshSegmentsResponse(
-            customers=done.customers, changed=done.changed, seconds=done.seconds, as_of=_time(done.as_of)
+            customers=done.customers, changed=done.changed, seconds=done.seconds, as_of=time_text(done.as_of)
         )
 
     async def GetSchedule(self, request: pb.GetScheduleRequest, context: Any) -> pb.Schedule:
@@ -96,8 +93,8 @@ class RfmGrpc(RfmServiceServicer):
             cron=state.cron,
             timezone=state.timezone,
             settings_version=state.settings_version,
-            next_run_at=_time(state.next_run_at),
-            refreshed_at=_time(state.refreshed_at),
+            next_run_at=time_text(state.next_run_at),
+            refreshed_at=time_text(state.refreshed_at),
             population=state.population,
         )
 
@@ -116,7 +113,7 @@ def _segment_count(segment: str, cells: list[Cell]) -> pb.SegmentCount:
     return pb.SegmentCount(
         segment=segment,
         customers=sum(cell.customers for cell in cells),
-        revenue=_decimal(sum((cell.revenue for cell in cells), Decimal(0))),
+        revenue=decimal_text(sum((cell.revenue for cell in cells), Decimal(0))),
     )
 
 
@@ -128,19 +125,11 @@ def _scores(scores: CustomerScores) -> pb.CustomerScores:
         monetary=scores.monetary_score,
         segment=scores.segment,
         orders=scores.orders,
-        revenue=_decimal(scores.monetary),
-        last_order_at=_time(scores.last_order_at),
-        as_of=_time(scores.as_of),
+        revenue=decimal_text(scores.monetary),
+        last_order_at=time_text(scores.last_order_at),
+        as_of=time_text(scores.as_of),
     )
 
 
 def _days(days: DayRange) -> pb.DayRange:
     return pb.DayRange(first=days.first.isoformat(), last=days.last.isoformat())
-
-
-def _decimal(value: Decimal) -> str:
-    return f"{value:f}"
-
-
-def _time(value: datetime | None) -> str:
-    return "" if value is None else value.astimezone(UTC).isoformat()

@@ -71,10 +71,11 @@ TELL_SQL = f"""
                    || ',"segment":"' || segment || '","previous_segment":"' || was_segment
                    || '","as_of":' || $4 || '}}', 'UTF8'),
                $1, $5
-        FROM changed
+        FROM changed WHERE customer_id > 0
     )
 """
 """The end of a statement whose `updated` gives the scored rows: writes movements and the outbox of the changed ones.
+Of pseudonyms, which are negative, nobody is told.
 
 The payload is what `RfmUpdated` encodes (a test compares them): segments need no escaping. Its parameters are those of
 `tell_parameters`, so a statement's own begin at $6.
@@ -97,10 +98,13 @@ async def lock_merchants(connection: Connection, merchants: Iterable[str]) -> No
     )
 
 
-async def combine_orders(connection: Connection, states: Mapping[Key, OrderState]) -> None:
-    """Add what `states`, by merchant and order, say to what is known: `OrderState.combine` in SQL."""
+async def combine_orders(connection: Connection, states: Mapping[Key, OrderState]) -> list[Key]:
+    """Add what `states`, by merchant and order, say to what is known: `OrderState.combine` in SQL.
+
+    Returns whose orders they are, sorted: an order that is known stays its customer's, redacted or not.
+    """
     rows = [states[key] for key in sorted(states)]
-    await connection.execute(
+    found = await connection.fetch(
         """
         INSERT INTO rfm.orders AS o (merchant_id, order_id, customer_id, placed_at, net_base, cancelled)
         SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::timestamptz[], $5::numeric[], $6::boolean[])
@@ -108,6 +112,7 @@ async def combine_orders(connection: Connection, states: Mapping[Key, OrderState
             placed_at = coalesce(o.placed_at, excluded.placed_at),
             net_base = least(o.net_base, excluded.net_base),
             cancelled = o.cancelled OR excluded.cancelled
+        RETURNING o.merchant_id, o.customer_id
         """,
         [row.merchant_id for row in rows],
         [row.order_id for row in rows],
@@ -116,6 +121,7 @@ async def combine_orders(connection: Connection, states: Mapping[Key, OrderState
         [row.net_base for row in rows],
         [row.cancelled for row in rows],
     )
+    return sorted({(row["merchant_id"], row["customer_id"]) for row in found})
 
 
 async def lock_customers(connection: Connection, keys: Sequence[Key], now: datetime) -> None:

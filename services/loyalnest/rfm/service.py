@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 from loyalnest.kit.clock import Clock
 from loyalnest.kit.database import Database
 from loyalnest.kit.errors import InvalidInput, NotFound
+from loyalnest.kit.paging import number_after, page_limit, page_of
 from loyalnest.kit.program import Program
 from loyalnest.rfm import report_repository, repository
 from loyalnest.rfm.models import Cell, CustomerScores, DayCount, Movement, Refreshed, RefreshState
@@ -14,8 +15,6 @@ from loyalnest.rfm.refresh import Refresher
 from loyalnest.rfm.schedule import schedule_of
 from loyalnest.rfm.scoring import SEGMENTS
 
-MAX_PAGE = 200
-DEFAULT_PAGE = 50
 DEFAULT_DAYS = 30
 MAX_DAYS = 731
 
@@ -76,14 +75,12 @@ class RfmService:
         """A page of a segment's customers by id, and the token of the next page (empty at the end)."""
         if segment not in SEGMENTS:
             raise NotFound(f"No segment {segment[:60]!r}; there is: {', '.join(SEGMENTS)}.")
-        if page_size < 0:
-            raise InvalidInput("page_size cannot be negative.")
-        limit = min(page_size or DEFAULT_PAGE, MAX_PAGE)
+        limit = page_limit(page_size)
         async with self._database.request(merchant_id) as connection:
             rows = await report_repository.customers_of(
-                connection, merchant_id, segment, _page_start(page_token), limit + 1
+                connection, merchant_id, segment, number_after(page_token), limit + 1
             )
-        return rows[:limit], str(rows[limit - 1].customer_id) if len(rows) > limit else ""
+        return page_of(rows, limit, lambda row: row.customer_id)
 
     async def history(self, merchant_id: str, first: str, last: str) -> tuple[DayRange, list[DayCount]]:
         """The segments' counts by the day of a refresh, and the days that were meant."""
@@ -128,11 +125,3 @@ def _date(name: str, text: str) -> date:
     if day > _LAST_DAY:
         raise InvalidInput(f"{name} must not be after {_LAST_DAY}.")
     return day
-
-
-def _page_start(page_token: str) -> int:
-    if not page_token:
-        return 0
-    if not (page_token.isascii() and page_token.isdigit() and len(page_token) <= 19) or int(page_token) >= 2**63:
-        raise InvalidInput("page_token is not one that this list gave out.")
-    return int(page_token)

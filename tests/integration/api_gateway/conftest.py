@@ -19,6 +19,7 @@ from loyalnest.kit import discovery, runtime
 from loyalnest.kit.crypto.kek import KeyEncryptionKeys
 from loyalnest.kit.environment import Environment
 from loyalnest.kit.events import Event
+from loyalnest.kit.migrations import migrate
 from loyalnest.kit.program import load_programs
 from loyalnest.kit.settings import Settings
 from loyalnest.kit.shopify.signatures import webhook_signature
@@ -96,7 +97,7 @@ def start(database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch) ->
         ).model_copy(update=changes)
         names = ["api_gateway", "auth", *(["points"] if points else [])]
         if points:
-            await runtime.migrate(settings, ["points"])
+            await migrate(settings.placement(), [services["points"]])
         programs = load_programs([DEMO]) if points else ()
         process = runtime.Runtime(settings, names, programs, listen_grpc=False)
         await process.start()

@@ -42,6 +42,19 @@ async def test_without_redis_deliveries_are_taken_uncounted_and_fast(start: Star
         redis.stop()
 
 
+async def test_without_redis_forged_deliveries_are_refused_all_the_same(start: Start, server_folder: Path) -> None:
+    redis = EmbeddedRedis(server_folder / "redis-that-stops")
+    redis.start()
+    try:
+        async with start(redis_url=SecretStr(redis.url), forged_limit_per_minute=6) as gateway:
+            redis.stop()
+            for _ in range(5):
+                assert (await gateway.deliver(bodies.order(), secret="wrong")).status_code == 401
+            assert (await gateway.deliver(bodies.order())).status_code == 200
+    finally:
+        redis.stop()
+
+
 async def test_without_the_bus_shopify_is_told_to_come_again(gateway: Gateway) -> None:
     bus = gateway.environment.bus
     before = counted("orders/create", "unavailable")

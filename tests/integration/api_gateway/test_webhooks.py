@@ -1,8 +1,10 @@
 """Deliveries that are taken: what of them is on the bus, and what is not."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
+import httpx
 import pytest
 from prometheus_client import REGISTRY
 
@@ -182,3 +184,35 @@ async def test_forged_deliveries_use_up_nothing_of_the_limit(start: Start) -> No
             assert (await gateway.deliver(bodies.order(), secret="wrong")).status_code == 401
         assert (await gateway.deliver(bodies.order())).status_code == 200
         assert (await gateway.deliver(bodies.order())).status_code == 429
+
+
+async def test_a_flood_of_forged_deliveries_is_limited_and_genuine_ones_pass(start: Start) -> None:
+    async with start(forged_limit_per_minute=12) as gateway:  # a burst of 2
+        before = {name: counted("orders/create", name) for name in ("bad_signature", "bad_signature_limited")}
+
+        async def forge(shop: str = SHOP) -> Any:
+            return await gateway.deliver(bodies.order(), secret="wrong", shop=shop)
+
+        assert [(await forge()).status_code for _ in range(4)] == [401, 401, 429, 429]
+        refused = await forge()
+        assert refused.headers["content-type"] == "application/problem+json"
+        assert 1 <= int(refused.headers["retry-after"]) <= 10
+        assert "12 deliveries a minute" in refused.json()["detail"]
+        for _ in range(5):
+            assert (await gateway.deliver(bodies.order())).status_code == 200
+        assert (await gateway.deliver(bodies.order(), secret="acme-previous")).status_code == 200
+        assert (await forge("brew.myshopify.com")).status_code == 401, "each shop is counted by itself"
+        assert counted("orders/create", "bad_signature") == before["bad_signature"] + 3
+        assert counted("orders/create", "bad_signature_limited") == before["bad_signature_limited"] + 3
+        assert await gateway.environment.redis.exists("rate_limit:acme:forged/127.0.0.1")
+
+
+async def test_forgers_of_other_addresses_are_counted_apart(start: Start) -> None:
+    async with start(forged_limit_per_minute=6) as gateway:  # a burst of 1
+        found = []
+        for address in ("127.0.0.1", "127.0.0.2", "127.0.0.1", "127.0.0.2"):
+            transport = httpx.AsyncHTTPTransport(local_address=address)
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{gateway.port}", transport=transport) as http:
+                answer = await replace(gateway, http=http).deliver(bodies.order(), secret="wrong")
+                found.append(answer.status_code)
+        assert found == [401, 401, 429, 429]

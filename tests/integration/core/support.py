@@ -1,6 +1,5 @@
 """Core on a real database, with merchants' keys in memory, and deliveries as the gateway makes them."""
 
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -9,6 +8,8 @@ from typing import Any
 import asyncpg
 import msgspec
 
+from fixtures.keys import KeyStore
+from loyalnest.admin_core.events import GdprRequestConfirmed, GdprRequestCreated
 from loyalnest.api_gateway.events import SEALED_PURPOSE, CustomerFacts, OrderFacts, PersonalData, WebhookReceived
 from loyalnest.core import core_pb2 as pb
 from loyalnest.core.consumers import DeliveryBatches, Scores
@@ -16,16 +17,16 @@ from loyalnest.core.core_pb2_grpc import CoreServiceStub, add_CoreServiceService
 from loyalnest.core.grpc import CoreGrpc
 from loyalnest.core.imports import CustomerImports
 from loyalnest.core.jobs import Resealing
+from loyalnest.core.privacy_repository import CustomersKept
 from loyalnest.core.program_settings import ProgramSettings
 from loyalnest.core.sealing import Vault
 from loyalnest.core.service import CoreService
 from loyalnest.kit.context import as_merchant
-from loyalnest.kit.crypto.envelope import new_key
-from loyalnest.kit.crypto.kek import KeyEncryptionKeys
-from loyalnest.kit.crypto.keyring import KeyRing, WrappedKey, new_merchant_keys, next_data_key
+from loyalnest.kit.crypto.keyring import KeyRing
 from loyalnest.kit.database import Database
 from loyalnest.kit.events import Event
 from loyalnest.kit.outbox import Outbox
+from loyalnest.kit.privacy import PrivacyRequests
 from loyalnest.kit.program import Credentials, LoyaltyProgram, Program
 from loyalnest.kit.program.problems import validate
 from loyalnest.kit.rpc import MethodTable
@@ -46,20 +47,6 @@ def at(minutes: float) -> datetime:
     return T0 + timedelta(minutes=minutes)
 
 
-class KeyStore:
-    """Where keys are kept: in memory."""
-
-    def __init__(self) -> None:
-        self.keks = KeyEncryptionKeys([("k1", new_key())])
-        self.rows = {merchant: new_merchant_keys(merchant, self.keks) for merchant in ("a", "b")}
-
-    async def __call__(self, merchant_id: str) -> Sequence[WrappedKey]:
-        return list(self.rows.get(merchant_id, []))
-
-    def rotate(self, merchant_id: str) -> None:
-        self.rows[merchant_id].append(next_data_key(merchant_id, self.rows[merchant_id], self.keks))
-
-
 class Core:
     """The service's parts, and what tests ask of them."""
 
@@ -75,10 +62,19 @@ class Core:
         self.deliveries = DeliveryBatches(self.database, self.outbox, vault, clock)
         self.scores = Scores(self.database, self.outbox, clock)
         self.resealing = Resealing(self.database, vault)
+        self.privacy = self.privacy_on(self.database)
         table = MethodTable()
         add_CoreServiceServicer_to_server(CoreGrpc(self.service, self.settings, self.imports), table)  # type: ignore[arg-type]
         self.channel = ClientChannel(LocalChannel(table), "core")
         self.stub: Any = CoreServiceStub(self.channel)  # type: ignore[arg-type]
+
+    def privacy_on(self, database: Database) -> PrivacyRequests:
+        return PrivacyRequests(
+            database, self.outbox, self.keys, lambda: self.now, CustomersKept(), GdprRequestCreated.read
+        )
+
+    async def confirmed(self) -> list[GdprRequestConfirmed]:
+        return [GdprRequestConfirmed.read(each) for each in await self.published(GdprRequestConfirmed.topic)]
 
     async def call(self, method: str, request: Any, merchant: str = "a", role: str = "owner") -> Any:
         """Call a method as an admin of `merchant`."""
@@ -106,14 +102,15 @@ class Core:
         personal: PersonalData | None = None,
         merchant: str = "a",
         accepts_marketing: bool | None = None,
+        topic: str = "customers/update",
     ) -> Event:
-        """A delivery of customers/update."""
+        """A delivery of a customer."""
         facts = CustomerFacts(
             customer_id=customer_id, created_at=T0, updated_at=at(minutes), accepts_marketing=accepts_marketing
         )
         payload = WebhookReceived(
             delivery_id=f"{merchant}-{customer_id}-{minutes}",
-            shopify_topic="customers/update",
+            shopify_topic=topic,
             customer=facts,
             sealed=await self.sealed(personal, merchant),
         )

@@ -169,7 +169,7 @@ async def test_pages_by_id_and_by_segment(core: Core) -> None:
 
 async def test_with_destroyed_keys_the_facts_apply_and_personal_data_is_skipped(core: Core) -> None:
     sealed_before = await core.told(1, 0, ANNA, accepts_marketing=True)
-    core.store.rows.pop("a")
+    core.store.destroy("a")
     core.keys.forget("a")
     with structlog.testing.capture_logs() as logs:
         await core.deliveries.handle([sealed_before, await core.told(1, 0, ANNA, merchant="b")])
@@ -182,7 +182,7 @@ async def test_with_destroyed_keys_the_facts_apply_and_personal_data_is_skipped(
 
 async def test_a_destroyed_key_leaves_what_was_sealed_unreadable(core: Core) -> None:
     await core.deliveries.handle([await core.told(1, 0, ANNA)])
-    core.store.rows.pop("a")
+    core.store.destroy("a")
     core.keys.forget("a")
     found = await core.customer(1)
     assert (found.customer_id, found.email, list(found.addresses)) == (1, "", [])

@@ -85,7 +85,7 @@ async def test_roles(core: Core) -> None:
 
 
 async def test_no_personal_data_is_taken_once_the_keys_are_destroyed(core: Core) -> None:
-    core.store.rows.pop("a")
+    core.store.destroy("a")
     with pytest.raises(PreconditionFailed, match="destroyed"):
         await core.call("CreateCustomer", pb.CreateCustomerRequest(customer_id=1, email="a@x.org"))
     with pytest.raises(PreconditionFailed, match="destroyed"):

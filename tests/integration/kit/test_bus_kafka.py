@@ -8,7 +8,8 @@ import msgspec
 import pytest
 from confluent_kafka import Producer
 
-from fixtures.kafka import KafkaBroker, free_port
+from fixtures.kafka import KafkaBroker
+from fixtures.machine import free_port
 from integration.kit.test_bus import TOPIC, event, numbers, read
 from loyalnest.kit.bus.kafka import KafkaBus
 from loyalnest.kit.bus.kafka_reader import FOREIGN

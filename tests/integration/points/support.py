@@ -11,15 +11,20 @@ from typing import Any
 import asyncpg
 import msgspec
 
+from fixtures.keys import KeyStore
+from loyalnest.admin_core.events import GdprRequestConfirmed, GdprRequestCreated
 from loyalnest.api_gateway.events import CustomerFacts, LineFacts, OrderFacts, RefundFacts, WebhookReceived
+from loyalnest.kit.crypto.keyring import KeyRing
 from loyalnest.kit.database import OUTAGES, Database, Pools
 from loyalnest.kit.events import Event
 from loyalnest.kit.outbox import Outbox
+from loyalnest.kit.privacy import PrivacyRequests
 from loyalnest.kit.program import ProgramRules
 from loyalnest.points.consumers import Projections, ReferralRewards
 from loyalnest.points.deliveries import DeliveryBatches
 from loyalnest.points.discounts import Issued, Refused
 from loyalnest.points.jobs import LotJobs
+from loyalnest.points.privacy_repository import LEDGER
 from loyalnest.points.redemption_repository import Redemption
 from loyalnest.points.redemptions import Redemptions
 from loyalnest.points.rules import RulesProjection
@@ -67,6 +72,8 @@ class Points:
     issuer: ScriptedIssuer = field(default_factory=ScriptedIssuer)
     outbox: Outbox = field(default_factory=lambda: Outbox("points"))
     rules: RulesProjection = field(default_factory=RulesProjection)
+    store: KeyStore = field(default_factory=KeyStore)
+    keys: KeyRing | None = None
 
     def __post_init__(self) -> None:
         self.deliveries = DeliveryBatches(self.database, self.outbox, self.rules, self.clock)
@@ -75,6 +82,10 @@ class Points:
         self.projections = Projections(self.database, self.rules)
         self.referrals = ReferralRewards(self.database, self.outbox, self.rules, self.clock)
         self.jobs = LotJobs(self.database, self.outbox, self.clock)
+        self.keys = self.keys or KeyRing(self.store, self.store.keks)
+        self.privacy = PrivacyRequests(
+            self.database, self.outbox, self.keys, self.clock, LEDGER, GdprRequestCreated.read
+        )
 
     async def add_merchant(self, merchant_id: str = "acme", **earning: Any) -> None:
         async with self.database.request(merchant_id) as connection:
@@ -83,6 +94,14 @@ class Points:
     async def apply(self, *events: Event) -> None:
         """Handle the events as one batch."""
         await until_applied(self.deliveries.handle, events)
+
+    async def ask(self, *requests: Event) -> list[GdprRequestConfirmed]:
+        """Let privacy requests be done. Returns what was confirmed so far."""
+        await until_applied(self.privacy.handle, requests)
+        return [
+            msgspec.convert(each, GdprRequestConfirmed, strict=False)
+            for each in await self.told(GdprRequestConfirmed.topic)
+        ]
 
     async def earn(self, points: int, customer_id: int = 1, merchant_id: str = "acme") -> int:
         """Let a customer earn `points` by a new order of one unit a point. Returns the order's id."""

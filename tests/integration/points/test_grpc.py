@@ -62,7 +62,7 @@ async def test_an_id_that_is_none_is_refused(call: Call, method: str, customer_i
 @pytest.mark.parametrize("method", ["GetRedemption", "CancelRedemption"])
 async def test_an_id_of_a_redemption_that_is_none_is_refused(call: Call, method: str) -> None:
     for bad in ("", "x", "0" * 31, "'; DROP TABLE points.lots; --"):
-        with pytest.raises(InvalidInput, match="redemption's id"):
+        with pytest.raises(InvalidInput, match="is no redemption id"):
             await call(method, redemption_id=bad)
 
 

@@ -5,6 +5,7 @@ from decimal import Decimal
 import asyncpg
 import pytest
 
+from fixtures.privacy import asked
 from integration.points.support import Points, delivery, refund
 from loyalnest.campaign.events import TierChanged
 from loyalnest.kit.roles import request_role, worker_role
@@ -33,6 +34,7 @@ async def fill(points: Points, merchant_id: str) -> None:
     change = TierChanged(customer_id=1, tier="Gold", multiplier=Decimal(2), changed_at=points.clock())
     await points.projections.tier_changed([change.event(merchant_id, "1")])
     await NightlyVerification(points.database, points.service, points.clock).run()
+    await points.ask(asked("customer_data", 1, merchant_id))
 
 
 async def test_every_table_is_under_forced_row_level_security_and_keyed_by_merchant(points: Points) -> None:

@@ -9,15 +9,20 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from fixtures.keys import KeyStore
+from loyalnest.admin_core.events import GdprRequestConfirmed, GdprRequestCreated
 from loyalnest.core.events import SettingsChanged
+from loyalnest.kit.crypto.keyring import KeyRing
 from loyalnest.kit.database import Database
 from loyalnest.kit.events import Event
 from loyalnest.kit.outbox import Outbox
+from loyalnest.kit.privacy import PrivacyRequests
 from loyalnest.kit.program import Earning, EarningRule, ProgramRules, Rfm, Trigger
 from loyalnest.points.events import PointsClawedBack, PointsEarned
 from loyalnest.rfm.consumers import OrderBatches, Schedules
 from loyalnest.rfm.events import RfmUpdated
 from loyalnest.rfm.jobs import RfmJobs
+from loyalnest.rfm.privacy_repository import SCORES
 from loyalnest.rfm.refresh import Refresher
 from loyalnest.rfm.scoring import CutPoints
 from loyalnest.rfm.service import RfmService
@@ -39,6 +44,12 @@ class SetClock:
         self.now += timedelta(**by)
 
 
+def key_ring() -> KeyRing:
+    """Keys for every merchant."""
+    store = KeyStore()
+    return KeyRing(store, store.keks)
+
+
 @dataclass(slots=True)
 class Rig:
     """The live parts over one database."""
@@ -46,6 +57,7 @@ class Rig:
     database: Database
     clock: SetClock = field(default_factory=SetClock)
     outbox: Outbox = field(default_factory=lambda: Outbox("rfm"))
+    keys: KeyRing = field(default_factory=key_ring)
 
     @property
     def refresher(self) -> Refresher:
@@ -66,6 +78,18 @@ class Rig:
     @property
     def jobs(self) -> RfmJobs:
         return RfmJobs(self.database, self.refresher, self.clock)
+
+    def privacy_on(self, database: Database) -> PrivacyRequests:
+        """The consumer of privacy requests on another access to the same database."""
+        return PrivacyRequests(database, self.outbox, self.keys, self.clock, SCORES, GdprRequestCreated.read)
+
+    async def ask(self, request: Event) -> GdprRequestConfirmed:
+        """Let a privacy request be done. Returns the latest confirmation."""
+        await self.privacy_on(self.database).handle([request])
+        (row,) = await self.fetch(
+            "SELECT payload FROM rfm.outbox WHERE topic = $1 ORDER BY id DESC LIMIT 1", GdprRequestConfirmed.topic
+        )
+        return msgspec.json.decode(row["payload"], type=GdprRequestConfirmed)
 
     async def give(self, events: Iterable[Event]) -> None:
         """Hand each event to the consumer of its topic, neighbours of one topic as a batch."""

@@ -3,6 +3,7 @@
 import asyncpg
 import pytest
 
+from fixtures.privacy import asked
 from integration.rfm.support import Rig, earned
 
 
@@ -23,6 +24,7 @@ async def two_merchants(rig: Rig) -> Rig:
     for merchant in ("acme", "brew"):
         await rig.set_schedule(merchant)
         await rig.give([earned(merchant, 1, 7, "10")])
+        await rig.ask(asked("customer_data", 7, merchant))
     return rig
 
 
@@ -40,7 +42,7 @@ async def test_every_table_and_partition_forces_row_level_security(two_merchants
 
 async def test_a_request_sees_its_own_rows_only(two_merchants: Rig) -> None:
     found = await tables(two_merchants)
-    assert len(found) == 8
+    assert len(found) == 9
     for table in found:
         async with two_merchants.database.request("brew") as connection:
             seen = await connection.fetch(f"SELECT DISTINCT merchant_id FROM rfm.{table}")

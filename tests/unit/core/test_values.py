@@ -2,7 +2,7 @@
 
 import pytest
 
-from loyalnest.core.service import page_limit, page_start, search_terms
+from loyalnest.core.service import search_terms
 from loyalnest.core.values import checked_personal
 from loyalnest.kit.errors import InvalidInput
 
@@ -26,13 +26,3 @@ def test_every_wrong_field_is_named_and_no_value_repeated() -> None:
     assert all(name in caught.value.detail for name in values)
     assert "plan" not in caught.value.detail
     assert checked_personal({"email": " a@b ", "phone": " "}) == {"email": "a@b", "phone": ""}
-
-
-def test_pages_are_bounded_and_tokens_are_ours() -> None:
-    assert (page_limit(0), page_limit(7), page_limit(10_000)) == (50, 7, 200)
-    assert (page_start(""), page_start("12")) == (0, 12)
-    for wrong in ("x", "-1", "99999999999999999999"):
-        with pytest.raises(InvalidInput):
-            page_start(wrong)
-    with pytest.raises(InvalidInput):
-        page_limit(-1)

@@ -109,6 +109,22 @@ def test_no_secret_is_shown_by_what_is_refused(monkeypatch: pytest.MonkeyPatch, 
     with pytest.raises((ValidationError, SettingsError)) as raised:
         Settings()
     assert SECRET not in str(raised.value)
+    with pytest.raises(InvalidInput, match=f"LOYALNEST_{name}") as told:
+        Settings.from_environment()
+    assert SECRET not in told.value.detail
+
+
+def test_every_wrong_variable_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOYALNEST_BUS", "rabbit")
+    monkeypatch.setenv("LOYALNEST_HTTP_PORT", "70000")
+    with pytest.raises(InvalidInput) as told:
+        Settings.from_environment()
+    assert "LOYALNEST_BUS: Input should be 'postgres' or 'kafka'" in told.value.detail
+    assert "LOYALNEST_HTTP_PORT: " in told.value.detail
+
+
+def test_every_variable_is_explained() -> None:
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
 
 
 def test_a_placement_without_an_address_says_what_to_set() -> None:

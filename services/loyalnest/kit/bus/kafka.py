@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -14,13 +14,13 @@ from confluent_kafka import (
     KafkaException,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # type: ignore[attr-defined]
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from loyalnest.kit.bus.base import TopicLag
+from loyalnest.kit.bus.kafka_admin import ASK_SECONDS, KafkaAdmin, TopicShape
 from loyalnest.kit.bus.kafka_messages import event_of
 from loyalnest.kit.bus.kafka_producer import KafkaProducer
 from loyalnest.kit.bus.kafka_reader import (
-    ASK_SECONDS,
     FOREIGN,
     KafkaSubscription,
     committed_offsets,
@@ -32,20 +32,6 @@ from loyalnest.kit.events import Event
 log = structlog.get_logger(__name__)
 
 COPIES = 3
-MOST_BYTES = 8 * 1024 * 1024
-"""A sealed delivery of a topic without facts is up to 1.4 MB, above the brokers' default."""
-
-_PASSING = frozenset(
-    {
-        KafkaError.NOT_LEADER_FOR_PARTITION,
-        KafkaError.LEADER_NOT_AVAILABLE,
-        KafkaError.UNKNOWN_TOPIC_OR_PART,
-        KafkaError.COORDINATOR_NOT_AVAILABLE,
-        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-        KafkaError.NOT_COORDINATOR,
-    }
-)
-"""Refusals while brokers elect, or hear of a new topic."""
 
 
 class KafkaBus:
@@ -68,21 +54,17 @@ class KafkaBus:
         delivery_timeout: float = 10.0,
     ) -> None:
         self._brokers, self._prefix, self._client_id = brokers, prefix, client_id
-        self._partitions, self._retention_hours = partitions, retention_hours
+        self._shape = TopicShape(partitions, retention_hours, COPIES)
         self._producer = KafkaProducer(brokers, prefix, client_id, delivery_timeout)
-        self._admin: AdminClient | None = None
+        self._admin: KafkaAdmin | None = None
         self._subscriptions: list[KafkaSubscription] = []
 
     async def start(self) -> None:
         """See EventBus."""
         if self._admin is not None:
             return
-        settings = consumer_settings(self._brokers, self._client_id, "")
-        admin = AdminClient({name: settings[name] for name in ("bootstrap.servers", "client.id", "logger")})
-        try:
-            await asyncio.to_thread(admin.list_topics, timeout=ASK_SECONDS)
-        except KafkaException as error:
-            raise Unavailable(f"Kafka at {self._brokers} cannot be reached: {error}") from error
+        admin = KafkaAdmin(self._brokers, self._client_id)
+        await admin.cluster()
         self._producer.start()
         self._admin = admin
 
@@ -96,23 +78,8 @@ class KafkaBus:
     async def ensure_topics(self, topics: Sequence[str]) -> None:
         """See EventBus. Raises Unavailable."""
         admin = self._started()
-        try:
-            cluster = await asyncio.to_thread(admin.list_topics, timeout=ASK_SECONDS)
-        except KafkaException as error:
-            raise Unavailable(f"Kafka cannot be asked: {error}") from error
-        copies = min(COPIES, len(cluster.brokers))
-        config = {
-            "retention.ms": str(self._retention_hours * 3_600_000),
-            "max.message.bytes": str(MOST_BYTES),
-            "min.insync.replicas": "2" if copies > 2 else "1",
-        }
-        missing = [
-            NewTopic(self._prefix + topic, self._partitions, copies, config=config)
-            for topic in sorted(set(topics))
-            if self._prefix + topic not in cluster.topics
-        ]
-        if missing:
-            await self._ask(lambda: admin.create_topics(missing).values(), KafkaError.TOPIC_ALREADY_EXISTS)
+        known = (await admin.cluster()).topics
+        await admin.create({self._prefix + topic for topic in topics} - known.keys(), self._shape)
 
     async def publish(self, events: Sequence[Event]) -> None:
         """See EventBus. Raises TooLarge for an event beyond what Kafka takes."""
@@ -170,38 +137,17 @@ class KafkaBus:
 
     async def _ends(self, topic: str) -> dict[int, tuple[int, int]]:
         """Per partition of `topic`, the first offset kept and the one after the last. Empty for an unknown topic."""
-        admin = self._started()
-        name = self._prefix + topic
-        try:
-            cluster = await asyncio.to_thread(admin.list_topics, timeout=ASK_SECONDS)
-        except KafkaException as error:
-            raise Unavailable(f"Kafka cannot be asked: {error}") from error
+        admin, name = self._started(), self._prefix + topic
+        cluster = await admin.cluster()
         partitions = sorted(cluster.topics[name].partitions) if name in cluster.topics else []
         if not partitions:
             return {}
         first, last = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]
-        starts = await self._ask(lambda: _offsets(admin, name, partitions, first))
-        ends = await self._ask(lambda: _offsets(admin, name, partitions, last))
+        starts = await admin.ask(lambda: _offsets(admin.client, name, partitions, first))
+        ends = await admin.ask(lambda: _offsets(admin.client, name, partitions, last))
         return {p: (start.offset, end.offset) for p, start, end in zip(partitions, starts, ends, strict=True)}
 
-    @staticmethod
-    async def _ask(question: "Callable[[], Iterable[Future[Any]]]", *accepted: int) -> list[Any]:
-        """What the brokers answer, without the refusals whose codes are `accepted`. Asks again while they elect."""
-        deadline = asyncio.get_running_loop().time() + ASK_SECONDS
-        while True:
-            answers = await asyncio.gather(*map(asyncio.wrap_future, question()), return_exceptions=True)
-            kept = [answer for answer in answers if not isinstance(answer, BaseException)]
-            refusals = [answer.args[0] for answer in answers if isinstance(answer, KafkaException)]
-            faults = [refusal for refusal in refusals if refusal.code() not in accepted]
-            if len(kept) + len(refusals) < len(answers):
-                raise next(a for a in answers if isinstance(a, BaseException) and not isinstance(a, KafkaException))
-            if not faults:
-                return kept
-            if faults[0].code() not in _PASSING or asyncio.get_running_loop().time() > deadline:
-                raise Unavailable(f"Kafka refuses: {faults[0].str()}")
-            await asyncio.sleep(0.1)
-
-    def _started(self) -> AdminClient:
+    def _started(self) -> KafkaAdmin:
         if self._admin is None:
             raise Unavailable("The event bus is stopped.")
         return self._admin

@@ -11,6 +11,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from prometheus_client import Counter
 
 from loyalnest.kit.bus.base import Batch
+from loyalnest.kit.bus.kafka_admin import ASK_SECONDS
 from loyalnest.kit.bus.kafka_messages import ClientLog, event_of
 from loyalnest.kit.errors import Unavailable
 from loyalnest.kit.events import Event
@@ -31,10 +32,6 @@ _LOST = frozenset(
     }
 )
 """Refused commits after which another member reads the partition: the batch comes to it again, which is allowed."""
-
-
-ASK_SECONDS = 10.0
-"""How long a question to the brokers may take."""
 
 
 def consumer_settings(brokers: str, client_id: str, group: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from loyalnest.kit.bus.base import TopicLag
 from loyalnest.kit.bus.postgres_appender import Appender, partition_of
 from loyalnest.kit.bus.postgres_reader import HEADS, READ, PostgresSubscription, Watch, event_of
 from loyalnest.kit.clock import system_clock
-from loyalnest.kit.database import OUTAGES, without_password
+from loyalnest.kit.database import OUTAGES, connecting
 from loyalnest.kit.errors import Unavailable
 from loyalnest.kit.events import Event
 
@@ -96,7 +96,7 @@ class PostgresBus:
         """See EventBus. Makes the schema where it is missing."""
         if self._pool is not None:
             return
-        try:
+        with connecting("The event log", self._url):
             # Positions of readers are a hint: they need not wait for the disk.
             pool = await asyncpg.create_pool(
                 self._url,
@@ -105,8 +105,6 @@ class PostgresBus:
                 command_timeout=60,
                 server_settings={"application_name": "loyalnest bus", "synchronous_commit": "off"},
             )
-        except (OSError, TimeoutError, asyncpg.PostgresError) as error:
-            raise Unavailable(f"The event log at {without_password(self._url)} cannot be reached: {error}") from error
         self._pool = pool
         try:
             await self.ensure_schema()

@@ -60,7 +60,7 @@ class KeyEncryptionKeys:
     def create_file(cls, path: Path) -> Self:
         """A new file (mode 0600) with a first key. Raises InvalidInput if the file is there already."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = _draft(path, _line(_new_id(), new_key()))
+        draft = _draft(path, first_key())
         try:
             path.hardlink_to(draft)  # whole or not at all, and never over a file that is there
         except FileExistsError:
@@ -142,6 +142,11 @@ class KeyEncryptionKeys:
         self._keys = dict(keys)
         if len(self._keys) != len(keys):
             raise InvalidInput("Two key-encryption keys have the same id.")
+
+
+def first_key() -> str:
+    """The text of a new set of keys, with one key in it."""
+    return _line(_new_id(), new_key())
 
 
 def _context(key_id: str, context: bytes) -> bytes:

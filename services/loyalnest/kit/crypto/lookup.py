@@ -8,6 +8,7 @@ part of what is stored and must never change without hashing everything anew.
 import hashlib
 import hmac
 import unicodedata
+from uuid import UUID
 
 from loyalnest.kit.crypto.envelope import binding
 
@@ -44,3 +45,13 @@ def lookup_hash(index_key: bytes, kind: str, value: str) -> bytes:
     `value` is taken as it is; `MerchantKeys.hash` normalises it first.
     """
     return hmac.new(index_key, binding(_DOMAIN, kind, value), hashlib.sha256).digest()
+
+
+def pseudonym(index_key: bytes, request_id: UUID, customer_id: int) -> int:
+    """The number that stands for a redacted customer from the request on: from −2^63 to −1, where Shopify has no ids.
+
+    One request gives a customer the same number in every service. Without the key nobody can tell whose it is, and a
+    later request gives the same customer another.
+    """
+    digest = lookup_hash(index_key, "pseudonym", f"{request_id}:{customer_id}")
+    return -1 - (int.from_bytes(digest[:8], "big") >> 1)

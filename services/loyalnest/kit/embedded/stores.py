@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from loyalnest.kit.crypto.kek import KeyEncryptionKeys
 from loyalnest.kit.embedded.postgres import EmbeddedPostgres
 from loyalnest.kit.embedded.redis import EmbeddedRedis
-from loyalnest.kit.errors import Conflict
+from loyalnest.kit.errors import Conflict, InvalidInput
 from loyalnest.kit.settings import Settings
 
 DATABASE = "loyalnest"
@@ -36,9 +36,12 @@ class EmbeddedStores:
         return self.data_dir / "keys" / "encryption-keys"
 
     def own(self) -> bool:
-        """Take the folder for this process. False if another process has it."""
-        self.data_dir.mkdir(parents=True, exist_ok=True)
-        lock = (self.data_dir / "owner").open("a+")
+        """Take the folder for this process. False if another process has it. Raises InvalidInput if it cannot be."""
+        try:
+            self.data_dir.mkdir(parents=True, exist_ok=True)
+            lock = (self.data_dir / "owner").open("a+")
+        except OSError as error:
+            raise InvalidInput(f"{self.data_dir} cannot be a data folder: {error.strerror}.") from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -5,6 +5,8 @@ from typing import Annotated
 from fastapi import Query
 from pydantic import AfterValidator, Field
 
+from loyalnest.kit.paging import MAX_PAGE
+
 MAX_ID = 2**63 - 1
 
 
@@ -28,7 +30,7 @@ CustomerId = Annotated[
 ShortText = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 """A name, reason or id: one line, no control characters."""
 
-PageSize = Annotated[int, Query(ge=1, le=200, description="Rows of a page.")]
+PageSize = Annotated[int, Query(ge=1, le=MAX_PAGE, description="Rows of a page.")]
 PageToken = Annotated[
     str, Query(max_length=200, description="`next_page_token` of the page before; empty for the first.")
 ]

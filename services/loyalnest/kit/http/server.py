@@ -31,7 +31,7 @@ class HttpServer:
             http=LimitedProtocol,
             ws="none",
             lifespan="off",
-            proxy_headers=False,  # nothing here asks for the client's address; links are made from the public URL
+            proxy_headers=False,  # anyone can write an address into them; links are made from the public URL
             timeout_graceful_shutdown=max(1, round(drain_seconds)),
             timeout_keep_alive=75,
             server_header=False,

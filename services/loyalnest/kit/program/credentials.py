@@ -84,6 +84,17 @@ def read_secret(value: dict[str, object]) -> tuple[SecretName | None, Credential
     return name, None if problems else Credentials(**found), problems
 
 
+def write_secret(reference: SecretReference, credentials: Credentials) -> dict[str, object]:
+    """The Secret document that `read_secret` reads `credentials` from."""
+    found = {key: getattr(credentials, attribute) for key, attribute in _KEYS.items()}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": reference.name, "namespace": reference.namespace},
+        "stringData": {key: text for key, text in found.items() if text is not None},
+    }
+
+
 def _text(secret: _Secret, key: str, problems: list[Problem]) -> str | None:
     """The value of `key`, or None; what is wrong with it goes to `problems`, without the value."""
     encoded = key not in secret.string_data

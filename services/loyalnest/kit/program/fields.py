@@ -7,7 +7,7 @@ generated from the model refuses what this refuses.
 import re
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import (
     BaseModel,
@@ -22,10 +22,13 @@ from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
+from loyalnest.kit.program.cel import Rule, matches, with_rules
+
 INT_OR_STRING: JsonSchemaValue = {"x-kubernetes-int-or-string": True}
 """How Kubernetes writes a field that may be a whole number or text."""
 
 _PLAIN_DECIMAL = re.compile(r"[0-9]+(\.[0-9]+)?")
+_NUMERIC = r"string(self).matches(r'^-?[0-9]+(\.[0-9]+)?$')"
 
 
 class Model(BaseModel):
@@ -41,6 +44,16 @@ class Model(BaseModel):
         populate_by_name=True,
         hide_input_in_errors=True,
     )
+    api_rules: ClassVar[tuple[Rule, ...]] = ()
+    """What the API server checks; each class states its own, and has those of its bases too."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        found = handler(schema)
+        rules = [rule for base in reversed(cls.__mro__) for rule in vars(base).get("api_rules", ())]
+        resolved = handler.resolve_ref_schema(found)
+        resolved.update(with_rules(resolved, rules))
+        return found
 
 
 def wrong(words: str) -> PydanticCustomError:
@@ -78,7 +91,12 @@ class Pattern:
         return core_schema.no_info_after_validator_function(self.check, handler(source))
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {**handler(schema), "pattern": self.pattern, "maxLength": self.most}
+        found = {**handler(schema), "pattern": self.pattern, "maxLength": self.most}
+        return with_rules(found, [self.rule("self")])
+
+    def rule(self, value: str) -> Rule:
+        """The same of `value`, an expression, at the API server."""
+        return matches(value, self.pattern, self.words)
 
     def check(self, text: str) -> str:
         """`text` itself, or an error with the words."""
@@ -110,7 +128,22 @@ class Exact:
         )
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {**INT_OR_STRING, "pattern": rf"^[0-9]+(\.[0-9]{{1,{self.places}}})?$", "maxLength": 40}
+        pattern = rf"^[0-9]+(\.[0-9]{{1,{self.places}}})?$"
+        rules = [
+            matches("string(self)", pattern, f'a decimal number such as "1.5", with at most {self.places} decimals'),
+            # A text that is no number at all is refused by the rule above, and must not fail here.
+            Rule(f"!{_NUMERIC} || double(self) >{'=' if self.zero else ''} 0.0", self._too_small),
+            Rule(f"!{_NUMERIC} || double(self) <= {self.most}.0", self._too_large),
+        ]
+        return with_rules({**INT_OR_STRING, "pattern": pattern, "maxLength": 40}, rules)
+
+    @property
+    def _too_small(self) -> str:
+        return "must be at least 0" if self.zero else "must be more than 0"
+
+    @property
+    def _too_large(self) -> str:
+        return f"must be at most {self.most}"
 
     def check(self, value: object) -> Decimal:
         """The decimal in its shortest form, or an error that says what is allowed."""
@@ -118,9 +151,9 @@ class Exact:
         if number is None:
             raise wrong(f'must be a decimal number in quotes, such as "1.5", with at most {self.places} decimals')
         if number < 0 or (number == 0 and not self.zero):
-            raise wrong("must be at least 0" if self.zero else "must be more than 0")
+            raise wrong(self._too_small)
         if number > self.most:
-            raise wrong(f"must be at most {self.most}")
+            raise wrong(self._too_large)
         exponent = number.as_tuple().exponent
         if isinstance(exponent, int) and -exponent > self.places:
             raise wrong(f"must have at most {self.places} decimals")
@@ -155,18 +188,17 @@ class Quantity:
         )
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {**INT_OR_STRING, "pattern": self.pattern, "maxLength": 20}
+        found = {**INT_OR_STRING, "pattern": self.pattern, "maxLength": 20}
+        return with_rules(found, [matches("string(self)", self.pattern, self.words)])
 
-    @property
-    def pattern(self) -> str:
-        """Decimal number and unit."""
-        return r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
+    pattern: ClassVar[str] = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
+    words: ClassVar[str] = "a quantity such as 250m or 512Mi"
 
     def check(self, value: object) -> str:
         """The quantity as text, or an error with an example."""
         text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
         if len(text) > 20 or re.fullmatch(self.pattern, text) is None:
-            raise wrong("must be a quantity such as 250m or 512Mi")
+            raise wrong(f"must be {self.words}")
         return text
 
 

@@ -4,17 +4,14 @@ Currency amounts are in the program's currency, in its major unit ("5.00" is fiv
 """
 
 import hashlib
-import importlib.resources
 import json
-from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
-from functools import cache
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
-from cronsim import CronSim, CronSimError
-from pydantic import AfterValidator, Field, Strict, model_validator
+from pydantic import Field, Strict, model_validator
 
+from loyalnest.kit.program.cel import Rule, unique
 from loyalnest.kit.program.fields import (
     Exact,
     Flag,
@@ -31,6 +28,7 @@ from loyalnest.kit.program.fields import (
 )
 from loyalnest.kit.program.problems import validate
 from loyalnest.kit.program.reading import parse_json
+from loyalnest.kit.program.schedules import Cron, Timezone
 
 
 class Trigger(StrEnum):
@@ -64,6 +62,25 @@ class EarningRule(Model):
     )
     points: Points | None = Field(
         default=None, description="Points for one order, or for joining. An order rule has this or pointsPerUnit."
+    )
+
+    api_rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "self.trigger != 'customer' || !has(self.pointsPerUnit)",
+            "is for order rules only; a customer rule has points",
+            ".pointsPerUnit",
+        ),
+        Rule("self.trigger != 'customer' || has(self.points)", "is required in a customer rule", ".points"),
+        Rule(
+            "self.trigger != 'order' || !has(self.points) || !has(self.pointsPerUnit)",
+            "an order rule has pointsPerUnit or points, not both; remove one",
+            ".points",
+        ),
+        Rule(
+            "self.trigger != 'order' || has(self.points) || has(self.pointsPerUnit)",
+            "an order rule needs pointsPerUnit or points",
+            ".pointsPerUnit",
+        ),
     )
 
     @model_validator(mode="after")
@@ -122,6 +139,11 @@ class Earning(Model):
     def _rule_for(self, trigger: Trigger) -> EarningRule | None:
         return next((rule for rule in self.rules if rule.trigger is trigger), None)
 
+    api_rules: ClassVar[tuple[Rule, ...]] = (
+        unique("rules", "item.name", "names must be unique, and two rules have the same"),
+        unique("rules", "item.trigger", "only one rule may have each trigger, and two have the same"),
+    )
+
     @model_validator(mode="after")
     def _unambiguous(self) -> Self:
         problems = repeated("rules", [rule.name for rule in self.rules])
@@ -145,6 +167,10 @@ class Discount(Model):
     )
     percentage: Whole | None = Field(default=None, ge=1, le=100, description="Percentage off an order, 1 to 100.")
 
+    api_rules: ClassVar[tuple[Rule, ...]] = (
+        Rule("has(self.amount) != has(self.percentage)", "a discount has exactly one of amount and percentage"),
+    )
+
     @model_validator(mode="after")
     def _one(self) -> Self:
         if (self.amount is None) == (self.percentage is None):
@@ -164,6 +190,10 @@ class Redemption(Model):
     """How customers spend points."""
 
     rewards: tuple[Reward, ...] = Field(default=(), max_length=50, description="What customers may take for points.")
+
+    api_rules: ClassVar[tuple[Rule, ...]] = (
+        unique("rewards", "item.name", "names must be unique, and two rewards have the same"),
+    )
 
     @model_validator(mode="after")
     def _unique(self) -> Self:
@@ -194,46 +224,16 @@ class VipTier(Model):
     )
 
 
-def _cron(schedule: str) -> str:
-    try:
-        # A schedule may parse and still name a day that no calendar has; then it has no next time.
-        next(CronSim(schedule, datetime(2024, 1, 1, tzinfo=UTC)))
-    except (CronSimError, ValueError, StopIteration) as error:
-        raise wrong('must be a cron schedule of minute, hour, day, month and weekday, such as "0 1 * * *"') from error
-    return schedule
-
-
-@cache
-def timezones() -> frozenset[str]:
-    """Names of the time zones of the tz database, the same on every machine."""
-    return frozenset(importlib.resources.files("tzdata").joinpath("zones").read_text("utf-8").split())
-
-
-def _timezone(name: str) -> str:
-    if name not in timezones():
-        raise wrong("must be the name of a time zone, such as Europe/Berlin or UTC")
-    return name
-
-
 class Rfm(Model):
     """When customers' recency, frequency and monetary scores are computed anew."""
 
-    schedule: Annotated[
-        str,
-        Strict(),
-        Pattern(r"^\S+( +\S+){4}$", 'a cron schedule of five fields, such as "0 1 * * *"', 100),
-        AfterValidator(_cron),
-    ] = Field(default="0 1 * * *", description="Cron schedule of the refresh, in the program's time zone.")
-    timezone: Annotated[
-        str,
-        Strict(),
-        Pattern(
-            r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}$",
-            "the name of a time zone, such as Europe/Berlin or UTC",
-            64,
-        ),
-        AfterValidator(_timezone),
-    ] = Field(default="UTC", description="Time zone of the merchant, as in the tz database: Europe/Berlin.")
+    schedule: Cron = Field(
+        default="0 1 * * *",
+        description="Cron schedule of the refresh, in the program's time zone: minute, hour, day, month, weekday.",
+    )
+    timezone: Timezone = Field(
+        default="UTC", description="Time zone of the merchant, as in the tz database: Europe/Berlin."
+    )
 
 
 class RuleFields(Model):
@@ -249,6 +249,15 @@ class RuleFields(Model):
         default=(), max_length=20, description="VIP tiers, by ascending threshold; the first begins at 0."
     )
     rfm: Rfm = Field(default=Rfm(), description="When RFM scores are refreshed.")
+
+    api_rules: ClassVar[tuple[Rule, ...]] = (
+        unique("tiers", "item.name.lowerAscii()", "names must be unique whatever their case, and two are the same"),
+        Rule(
+            "self.tiers.size() == 0 || self.tiers[0].threshold == 0", "the first tier's threshold must be 0", ".tiers"
+        ),
+        Rule("self.tiers.map(tier, tier.threshold).isSorted()", "must be in ascending order of threshold", ".tiers"),
+        unique("tiers", "item.threshold", "each tier's threshold must be more than the one before, and two are equal"),
+    )
 
     @model_validator(mode="after")
     def _ladder(self) -> Self:

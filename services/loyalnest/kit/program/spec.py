@@ -4,10 +4,11 @@ The rules of earning and redemption are in `loyalnest.kit.program.rules`; here i
 """
 
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, Strict, model_validator
 
+from loyalnest.kit.program.cel import Rule
 from loyalnest.kit.program.fields import Flag, Hostname, Label, Model, Pattern, Quantity, Whole, refuse
 from loyalnest.kit.program.rules import ProgramRules, RuleFields
 
@@ -71,6 +72,10 @@ class Shop(Model):
             "the shop's own domain in small letters, such as acme.myshopify.com",
             77,
         ),
+        Rule(
+            "self == oldSelf",
+            "cannot be changed: a program belongs to one shop; make another program for the other shop",
+        ),
     ] = Field(description="The shop's permanent domain, such as acme.myshopify.com. It cannot be changed later.")
     credentials_secret: SecretReference = Field(
         description="Secret with the app's apiKey and apiSecret; also apiSecretPrevious (while a rotation lasts) and"
@@ -83,6 +88,8 @@ class Replicas(Model):
 
     min: Whole = Field(default=1, ge=1, le=1000, description="Fewest replicas.")
     max: Whole = Field(default=4, ge=1, le=1000, description="Most replicas.")
+
+    api_rules: ClassVar[tuple[Rule, ...]] = (Rule("self.min <= self.max", "must be at most max", ".min"),)
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -134,6 +141,14 @@ class Retention(Model):
         description="Days that services remember which events they applied; at least as long as topics keep them.",
     )
 
+    api_rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "self.inboxDays * 24 >= self.topicHours",
+            "days are less than topicHours: a replay would be applied twice",
+            ".inboxDays",
+        ),
+    )
+
     @model_validator(mode="after")
     def _remembers_replays(self) -> Self:
         if self.inbox_days * 24 < self.topic_hours:
@@ -144,7 +159,8 @@ class Retention(Model):
         return self
 
 
-ServiceName = Annotated[str, Strict(), Pattern(r"^[a-z][a-z0-9_]*$", "the name of a service, such as points", 40)]
+_SERVICE_NAME = Pattern(r"^[a-z][a-z0-9_]*$", "the name of a service, such as points", 40)
+ServiceName = Annotated[str, Strict(), _SERVICE_NAME]
 
 
 class ProgramSpec(RuleFields):
@@ -173,24 +189,29 @@ class ProgramSpec(RuleFields):
         " Delete exports and drops it.",
     )
 
+    api_rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            f"self.services.all(name, name.size() <= {_SERVICE_NAME.most} && {_SERVICE_NAME.rule('name').rule})",
+            f"every key must be {_SERVICE_NAME.words}, of at most {_SERVICE_NAME.most} characters",
+            ".services",
+        ),
+    )
+
     @property
     def rules(self) -> ProgramRules:
         """The part that `core.program_settings` is seeded with."""
         return ProgramRules(**{name: getattr(self, name) for name in RuleFields.model_fields})
 
 
+_PROGRAM_NAME = Pattern(
+    r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "small letters a-z, digits and hyphens, with a letter or digit at both ends", 52
+)
+
+
 class Metadata(Model):
     """The parts of a Kubernetes object's metadata that a document may have."""
 
-    name: Annotated[
-        str,
-        Strict(),
-        Pattern(
-            r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
-            "small letters a-z, digits and hyphens, with a letter or digit at both ends",
-            52,
-        ),
-    ] = Field(
+    name: Annotated[str, Strict(), _PROGRAM_NAME] = Field(
         description="The merchant's id; its namespace is loyalnest-<name>, so it has at most 52 characters and"
         " is not system."
     )
@@ -208,6 +229,19 @@ class Metadata(Model):
 
 class LoyaltyProgram(Model):
     """One merchant's loyalty platform."""
+
+    # The API server lets nothing but the root speak of metadata, so these stand here and not in Metadata.
+    api_rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            f"self.metadata.name.size() <= {_PROGRAM_NAME.most}",
+            f"metadata.name must be at most {_PROGRAM_NAME.most} characters long: the namespace is loyalnest-<name>",
+        ),
+        Rule(_PROGRAM_NAME.rule("self.metadata.name").rule, f"metadata.name must be {_PROGRAM_NAME.words}"),
+        Rule(
+            f"'loyalnest-' + self.metadata.name != '{SYSTEM_NAMESPACE}'",
+            f"metadata.name must be another one: {SYSTEM_NAMESPACE} is the platform's namespace",
+        ),
+    )
 
     api_version: Literal["loyalnest.io/v1alpha1"] = Field(description="Version of this resource.")
     kind: Literal["LoyaltyProgram"] = Field(description="LoyaltyProgram.")

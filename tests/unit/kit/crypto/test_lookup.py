@@ -1,10 +1,12 @@
 """Keyed hashes: equal people, equal hashes; nothing else in common."""
 
+from uuid import UUID
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loyalnest.kit.crypto.lookup import lookup_hash, normalise_email, normalise_phone
+from loyalnest.kit.crypto.lookup import lookup_hash, normalise_email, normalise_phone, pseudonym
 
 KEY, OTHER_KEY = bytes(32), bytes(31) + b"\1"
 
@@ -63,3 +65,15 @@ def test_stored_hashes_keep_their_meaning() -> None:
     assert lookup_hash(KEY, "email", "anna@example.com").hex() == (
         "4292a8d90cbae2fb5c5feb7ac4466df306ffd4f47e05c458624fd2b0d93413e0"
     )
+
+
+@given(request=st.uuids(), other=st.uuids(), customer_id=st.integers(1, 2**63 - 1), another=st.integers(1, 2**63 - 1))
+def test_a_pseudonym_is_of_one_request_key_and_customer_and_never_an_id(
+    request: UUID, other: UUID, customer_id: int, another: int
+) -> None:
+    stand_in = pseudonym(KEY, request, customer_id)
+    assert -(2**63) <= stand_in < 0
+    assert stand_in == pseudonym(KEY, request, customer_id)
+    assert (stand_in == pseudonym(KEY, other, customer_id)) == (request == other)
+    assert (stand_in == pseudonym(KEY, request, another)) == (customer_id == another)
+    assert stand_in != pseudonym(OTHER_KEY, request, customer_id)

@@ -1,0 +1,96 @@
+"""Brings single objects to what they should be, and writes nothing where they are."""
+
+from collections.abc import Iterable, Sequence
+
+import structlog
+
+from loyalnest_operator.cache import Cache
+from loyalnest_operator.cluster import Cluster, FieldConflict, Refused
+from loyalnest_operator.events import Recorder
+from loyalnest_operator.facts import Manifest
+from loyalnest_operator.kinds import NAMESPACE
+from loyalnest_operator.names import DESIRED_HASH, PROGRAM
+from loyalnest_operator.objects import Ref, contains, decoded, differences, ref_of, with_hash
+
+log = structlog.get_logger(__name__)
+
+MOST_DIFFERENCES = 3
+
+
+class NamespaceTaken(Refused):
+    """The namespace that a program would have is somebody else's."""
+
+
+class Applier:
+    """Applies and prunes a program's objects, by what the cache has seen of them."""
+
+    def __init__(self, cluster: Cluster, cache: Cache, recorder: Recorder) -> None:
+        self._cluster = cluster
+        self._cache = cache
+        self._recorder = recorder
+
+    async def apply(self, program: str, manifests: Iterable[Manifest]) -> None:
+        """Make every object what its manifest says. Raises FieldConflict if somebody means to keep a field."""
+        for manifest in manifests:
+            await self._apply(program, manifest)
+
+    async def claim(self, program: str, namespace: Manifest) -> None:
+        """Make the program's namespace, unless one of that name is there without our label."""
+        ref = ref_of(namespace)
+        if ref not in self._cache.objects(program):
+            live = await self._cluster.get(NAMESPACE, ref.name)
+            owner = ((live or {}).get("metadata", {}).get("labels") or {}).get(PROGRAM, "")
+            if live is not None and owner != program:
+                raise NamespaceTaken(
+                    f"The namespace {ref.name} is there and not ours. Delete it, or hand it over: "
+                    f"kubectl label namespace {ref.name} {PROGRAM}={program}"
+                )
+        await self._apply(program, namespace)
+
+    async def prune(self, program: str, keep: Iterable[Ref]) -> None:
+        """Delete what belongs to the program and is not to be kept."""
+        kept = set(keep)
+        for ref, seen in self._cache.objects(program).items():
+            if ref not in kept and not seen.deleting:
+                log.info("prune", program=program, object=str(ref))
+                await self._cluster.delete(ref)
+
+    def to_change(self, program: str, manifests: Sequence[Manifest]) -> list[Ref]:
+        """The objects that `apply` would write."""
+        return [ref_of(each) for each in manifests if not self._right(program, each)]
+
+    async def _apply(self, program: str, manifest: Manifest) -> None:
+        ref = ref_of(manifest)
+        if self._right(program, manifest):
+            return
+        seen = self._cache.objects(program).get(ref)
+        if seen is not None and seen.content is not None and seen.desired_hash == _hash(manifest):
+            drift = differences(decoded(seen.content), manifest)
+            log.info("drift", program=program, object=str(ref), fields=drift[:MOST_DIFFERENCES])
+            what = "; ".join(drift[:MOST_DIFFERENCES])
+            await self._recorder.warn(program, "DriftCorrected", f"{ref} was changed and is put right: {what}")
+        try:
+            live = await self._cluster.apply(manifest, force=False)
+        except FieldConflict as conflict:
+            if conflict.deliberate:
+                raise
+            live = await self._cluster.apply(manifest, force=True)
+        self._cache.applied(live)
+
+    def _right(self, program: str, manifest: Manifest) -> bool:
+        """Whether the object is there as it should be, as far as was seen."""
+        ref = ref_of(manifest)
+        seen = self._cache.objects(program).get(ref)
+        if seen is None or seen.deleting or seen.desired_hash != _hash(manifest):
+            return False
+        if not seen.unchecked:
+            return True
+        if seen.content is None or not contains(decoded(seen.content), with_hash(manifest)):
+            return False
+        self._cache.settle(program, ref)
+        return True
+
+
+def _hash(manifest: Manifest) -> str:
+    found: str = with_hash(manifest)["metadata"]["annotations"][DESIRED_HASH]
+    return found

@@ -1,0 +1,249 @@
+"""What the watches have told: the programs, and a small projection of every object that belongs to one.
+
+Of an object's content only a digest is kept once it was found to be right, so that thousands of programs fit into
+little memory; its content stays only until the next reconcile has looked at it.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from loyalnest_operator import names
+from loyalnest_operator.facts import Manifest
+from loyalnest_operator.objects import Ref, content, digest, ref_of
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """How far a workload is. Objects that are only data are `ready` as soon as they are there.
+
+    failed: words about why it will not get further by itself.
+    """
+
+    ready: bool = True
+    failed: str = ""
+
+
+@dataclass(slots=True)
+class Seen:
+    """An object as it was last seen. `content` is there while nobody has looked at it since it changed."""
+
+    version: int
+    digest: bytes
+    state: State
+    desired_hash: str
+    content: bytes | None = None
+    settled: bytes | None = None
+    deleting: bool = False
+
+    @property
+    def unchecked(self) -> bool:
+        """Whether its content differs from what was last found to be right."""
+        return self.digest != self.settled
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramEntry:
+    """A program as it was last seen, encoded, with what others than its own reconcile ask about it."""
+
+    encoded: bytes
+    created: str
+    domain: str
+    version: str
+    image: str
+    ready: bool
+    failed: bool
+    canary: bool
+    conditions: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def live(self) -> Manifest:
+        """The whole object."""
+        found: Manifest = msgspec.json.decode(self.encoded)
+        return found
+
+
+def entry_of(live: Manifest) -> ProgramEntry:
+    """What is kept of a program."""
+    metadata, status = live["metadata"], live.get("status") or {}
+    conditions = {each["type"]: each["status"] for each in status.get("conditions", [])}
+    kept = live | {"metadata": {key: value for key, value in metadata.items() if key != "managedFields"}}
+    return ProgramEntry(
+        encoded=msgspec.json.encode(kept),
+        created=f"{metadata.get('creationTimestamp', '')} {metadata['name']}",
+        domain=live.get("spec", {}).get("shop", {}).get("domain", ""),
+        version=status.get("version", ""),
+        image=status.get("image", ""),
+        ready=conditions.get("Ready") == "True",
+        failed=conditions.get("Degraded") == "True",
+        canary=(metadata.get("labels") or {}).get(names.CANARY) == "true",
+        conditions=tuple(sorted(conditions.items())),
+    )
+
+
+@dataclass(slots=True)
+class Cache:
+    """Programs by name, their objects by reference."""
+
+    programs: dict[str, ProgramEntry] = field(default_factory=dict)
+    _objects: dict[str, dict[Ref, Seen]] = field(default_factory=dict)
+    _domains: dict[str, set[str]] = field(default_factory=dict)
+    generation: int = 0
+    """Counts changes that matter to others than the program itself."""
+
+    def see_program(self, live: Manifest, *, deleted: bool) -> bool:
+        """Take in news of a program. Whether they are news to its reconcile: anything but its status."""
+        name = live["metadata"]["name"]
+        before = self.programs.get(name)
+        if deleted:
+            self._domain(before, name, add=False)
+            self.programs.pop(name, None)
+            self.generation += 1
+            return True
+        after = entry_of(live)
+        self._domain(before, name, add=False)
+        self.programs[name] = after
+        self._domain(after, name, add=True)
+        if before is None:
+            self.generation += 1
+            return True
+        if (before.version, before.image, before.ready, before.failed) != (
+            after.version,
+            after.image,
+            after.ready,
+            after.failed,
+        ):
+            self.generation += 1
+        return bool(_wish(before.live) != _wish(live))
+
+    def owner_of(self, domain: str) -> str:
+        """The oldest program with this shop domain; empty if there is none."""
+        there = self._domains.get(domain, ())
+        return min(there, key=lambda name: self.programs[name].created, default="")
+
+    def sharing(self, domain: str) -> set[str]:
+        """All programs with this shop domain."""
+        return set(self._domains.get(domain, ()))
+
+    def see_object(self, live: Manifest, *, deleted: bool) -> str:
+        """Take in news of an object; the program to be woken for it, or nothing."""
+        program = _program_of(live)
+        if not program:
+            return ""
+        ref = ref_of(live)
+        there = self._objects.setdefault(program, {})
+        before = there.get(ref)
+        if deleted:
+            there.pop(ref, None)
+            if not there:
+                self._objects.pop(program, None)
+            return program if before is not None else ""
+        version = int(live["metadata"].get("resourceVersion", "0"))
+        if before is not None and version < before.version:
+            return ""  # older than the answer to our own apply
+        after = _seen(live, version)
+        if before is not None:
+            after.settled = before.settled
+        if not after.unchecked:
+            after.content = None
+        there[ref] = after
+        changed = before is None or (before.state, before.deleting) != (after.state, after.deleting) or after.unchecked
+        return program if changed else ""
+
+    def applied(self, live: Manifest) -> None:
+        """Take in the answer to an apply of ours: it is right as it is."""
+        program = _program_of(live)
+        after = _seen(live, int(live["metadata"]["resourceVersion"]))
+        after.settled, after.content = after.digest, None
+        self._objects.setdefault(program, {})[ref_of(live)] = after
+
+    def settle(self, program: str, ref: Ref) -> None:
+        """The object was looked at, and is right."""
+        seen = self._objects[program][ref]
+        seen.settled, seen.content = seen.digest, None
+
+    def objects(self, program: str) -> dict[Ref, Seen]:
+        """What belongs to a program, as last seen."""
+        return dict(self._objects.get(program, {}))
+
+    def missed(self, kind: str, there: set[Ref], version: int) -> list[str]:
+        """Forget the objects of a kind that a list of that version does not have; the programs they belonged to."""
+        found: list[str] = []
+        for program, objects in list(self._objects.items()):
+            gone = [ref for ref, seen in objects.items() if ref.kind == kind and ref not in there]
+            for ref in gone:
+                if objects[ref].version <= version:
+                    del objects[ref]
+                    found.append(program)
+        return found
+
+    def _domain(self, entry: ProgramEntry | None, name: str, *, add: bool) -> None:
+        if entry is None or not entry.domain:
+            return
+        there = self._domains.setdefault(entry.domain, set())
+        if add:
+            there.add(name)
+        else:
+            there.discard(name)
+        if not there:
+            del self._domains[entry.domain]
+
+
+def _wish(live: Manifest) -> Any:
+    metadata = live["metadata"]
+    return (
+        metadata.get("generation"),
+        metadata.get("annotations"),
+        metadata.get("labels"),
+        metadata.get("finalizers"),
+        metadata.get("deletionTimestamp"),
+        metadata.get("uid"),
+    )
+
+
+def _program_of(live: Manifest) -> str:
+    found: str = (live["metadata"].get("labels") or {}).get(names.PROGRAM, "")
+    return found
+
+
+def _seen(live: Manifest, version: int) -> Seen:
+    encoded = content(live)
+    annotations = live["metadata"].get("annotations") or {}
+    return Seen(
+        version=version,
+        digest=digest(encoded),
+        state=state_of(live),
+        desired_hash=annotations.get(names.DESIRED_HASH, ""),
+        content=encoded,
+        deleting="deletionTimestamp" in live["metadata"],
+    )
+
+
+def state_of(live: Manifest) -> State:
+    """How far an object is, by its own status."""
+    status = live.get("status") or {}
+    conditions = {each["type"]: each for each in status.get("conditions") or []}
+    if live["kind"] == "Deployment":
+        return _deployment(live, status, conditions)
+    if live["kind"] == "Job":
+        failed = conditions.get("Failed", {})
+        if failed.get("status") == "True":
+            return State(ready=False, failed=failed.get("message") or failed.get("reason") or "failed")
+        return State(ready=conditions.get("Complete", {}).get("status") == "True")
+    return State()
+
+
+def _deployment(live: Manifest, status: Manifest, conditions: dict[str, Manifest]) -> State:
+    wanted = live["spec"].get("replicas", 1)
+    if status.get("observedGeneration", 0) < live["metadata"].get("generation", 0):
+        return State(ready=False)
+    progressing = conditions.get("Progressing", {})
+    if progressing.get("status") == "False":
+        return State(ready=False, failed=progressing.get("message", "does not progress"))
+    complete = (
+        status.get("updatedReplicas", 0) >= wanted
+        and status.get("availableReplicas", 0) >= wanted
+        and status.get("replicas", 0) == status.get("updatedReplicas", 0)
+    )
+    return State(ready=complete)

@@ -1,0 +1,122 @@
+"""Comparing Kubernetes objects: what is wanted with what is there. Pure."""
+
+import hashlib
+import json
+from typing import Any, NamedTuple, cast
+
+import msgspec
+
+from loyalnest_operator.facts import Manifest
+from loyalnest_operator.names import DESIRED_HASH
+
+
+class Ref(NamedTuple):
+    """Which object. `namespace` is empty for one of the whole cluster."""
+
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
+
+
+def ref_of(manifest: Manifest) -> Ref:
+    """The reference of an object."""
+    metadata = manifest["metadata"]
+    return Ref(manifest["apiVersion"], manifest["kind"], metadata.get("namespace", ""), metadata["name"])
+
+
+def with_hash(manifest: Manifest) -> Manifest:
+    """A copy of a desired object that carries the digest of itself."""
+    text = json.dumps(manifest, sort_keys=True, separators=(",", ":"))
+    metadata = dict(manifest["metadata"])
+    metadata["annotations"] = metadata.get("annotations", {}) | {
+        DESIRED_HASH: hashlib.sha256(text.encode()).hexdigest()[:16]
+    }
+    return manifest | {"metadata": metadata}
+
+
+def content(live: Manifest) -> bytes:
+    """What people and controllers may change of an object, encoded; not its status and what the API server counts."""
+    metadata = live.get("metadata", {})
+    kept = {key: value for key, value in live.items() if key not in ("status", "metadata")}
+    kept["metadata"] = {
+        key: metadata[key] for key in ("name", "namespace", "labels", "annotations", "finalizers") if key in metadata
+    }
+    return msgspec.json.encode(kept, order="sorted")
+
+
+def digest(encoded: bytes) -> bytes:
+    """A short digest of what `content` gave."""
+    return hashlib.blake2b(encoded, digest_size=8).digest()
+
+
+def decoded(encoded: bytes) -> Manifest:
+    """The object of what `content` gave."""
+    return cast("Manifest", msgspec.json.decode(encoded))
+
+
+def contains(live: Any, desired: Any) -> bool:
+    """Whether `live` says everything that `desired` says. What it says besides belongs to others.
+
+    Lists of named things (containers, ports, variables) are compared by name, as the API server merges them; other
+    lists must be the same, element by element. A field that we no longer desire shows in the digest, not here.
+    """
+    if isinstance(desired, dict):
+        return isinstance(live, dict) and all(
+            key in live and contains(live[key], value) for key, value in desired.items()
+        )
+    if isinstance(desired, list):
+        if not isinstance(live, list):
+            return False
+        if _named(desired):
+            found = _by_name(live)
+            return all(each["name"] in found and contains(found[each["name"]], each) for each in desired)
+        return len(live) == len(desired) and all(map(contains, live, desired))
+    return type(live) is type(desired) and bool(live == desired)
+
+
+def differences(live: Any, desired: Any, path: str = "") -> list[str]:
+    """The places where `live` does not say what `desired` says, for people: `spec.replicas: 3, should be 2`."""
+    if contains(live, desired):
+        return []
+    if isinstance(desired, dict) and isinstance(live, dict):
+        found: list[str] = []
+        for key, value in desired.items():
+            place = f"{path}.{key}" if path else key
+            found += [f"{place}: missing"] if key not in live else differences(live[key], value, place)
+        return found
+    if isinstance(desired, list) and isinstance(live, list):
+        return _list_differences(live, desired, path)
+    return [f"{path}: {_short(live)}, should be {_short(desired)}"]
+
+
+def _list_differences(live: list[Any], desired: list[Any], path: str) -> list[str]:
+    if _named(desired):
+        there = _by_name(live)
+        pairs = [(f"{path}[{each['name']}]", there.get(each["name"]), each) for each in desired]
+        return [
+            words
+            for place, other, each in pairs
+            for words in ([f"{place}: missing"] if other is None else differences(other, each, place))
+        ]
+    if len(live) != len(desired):
+        return [f"{path}: {len(live)} elements, should be {len(desired)}"]
+    places = enumerate(zip(live, desired, strict=True))
+    return [words for index, (other, each) in places for words in differences(other, each, f"{path}[{index}]")]
+
+
+def _named(elements: list[Any]) -> bool:
+    """Whether it is a list of things that the API server tells apart by their names."""
+    return bool(elements) and all(isinstance(each, dict) and isinstance(each.get("name"), str) for each in elements)
+
+
+def _by_name(elements: list[Any]) -> dict[str, Any]:
+    return {each["name"]: each for each in elements if isinstance(each, dict) and isinstance(each.get("name"), str)}
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else f"{text[:57]}..."

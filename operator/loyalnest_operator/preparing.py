@@ -1,0 +1,54 @@
+"""Runs a program's preparation Job, and says what it said when it fails."""
+
+import time
+from collections.abc import Sequence
+
+from loyalnest_operator import pods
+from loyalnest_operator.applying import Applier
+from loyalnest_operator.cache import Cache, State
+from loyalnest_operator.cluster import Cluster
+from loyalnest_operator.facts import Manifest
+from loyalnest_operator.objects import Ref, ref_of
+from loyalnest_operator.obstacles import Obstacle, Waiting
+from loyalnest_operator.status import Condition, Report
+
+RETRY_SECONDS = 30.0
+"""How long a failed Job stays to be looked at before a new one is made."""
+
+
+class Preparing:
+    """One Job a program: it migrates the database and gives the program to the services."""
+
+    def __init__(self, cluster: Cluster, cache: Cache, applier: Applier) -> None:
+        self._cluster = cluster
+        self._cache = cache
+        self._applier = applier
+        self._failed: dict[Ref, float] = {}
+
+    async def run(self, program: str, manifests: Sequence[Manifest], report: Report) -> None:
+        """Return when the Job has succeeded. Raises Waiting while it runs, Obstacle with what it said if it failed."""
+        await self._applier.apply(program, manifests)
+        for job in (ref_of(each) for each in manifests if each["kind"] == "Job"):
+            seen = self._cache.objects(program).get(job)
+            state = seen.state if seen is not None else State(ready=False)
+            if state.failed:
+                await self._explain(job, state, report)
+            self._failed.pop(job, None)
+            if not state.ready:
+                look = f"kubectl -n {job.namespace} logs job/{job.name} --all-containers"
+                words = f"The database is being prepared. See: {look}"
+                report.phase(Condition.DATABASE, ready=False, reason="Preparing", message=words)
+                raise Waiting("Preparing", words)
+        if Condition.DATABASE not in report.phases:
+            report.phase(Condition.DATABASE, ready=True, reason="Prepared")
+
+    async def _explain(self, job: Ref, state: State, report: Report) -> None:
+        """Say what the Job said; after a while make way for a new one."""
+        since = self._failed.setdefault(job, time.monotonic())
+        words = await pods.last_words(self._cluster, job.namespace, f"batch.kubernetes.io/job-name={job.name}")
+        detail = f"The preparation failed: {words or state.failed}"
+        report.phase(Condition.DATABASE, ready=False, reason="PreparationFailed", message=detail)
+        if time.monotonic() - since >= RETRY_SECONDS:
+            del self._failed[job]
+            await self._cluster.delete(job)
+        raise Obstacle("PreparationFailed", f"{detail} It is tried again by itself.")

@@ -1,0 +1,118 @@
+"""A program's status: conditions as Kubernetes writes them, computed anew by every reconcile. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from loyalnest_operator.facts import Manifest
+
+MOST_MESSAGE = 1000
+"""Characters of a message; the rest of a long log does not help in a table."""
+
+
+class Condition(StrEnum):
+    """What is said of a program. The first three sum up; the others are the phases, in their order."""
+
+    READY = "Ready"
+    PROGRESSING = "Progressing"
+    DEGRADED = "Degraded"
+    DATABASE = "DatabaseReady"
+    TOPICS = "TopicsReady"
+    SERVICES = "ServicesReady"
+    DASHBOARD = "DashboardReady"
+
+
+PHASES = (Condition.DATABASE, Condition.TOPICS, Condition.SERVICES, Condition.DASHBOARD)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """The status of a condition, one word why (in CamelCase), and a sentence."""
+
+    status: bool | None
+    reason: str
+    message: str = ""
+
+
+@dataclass(slots=True)
+class Report:
+    """What one reconcile found out. `phases` that nobody spoke of are Unknown."""
+
+    phases: dict[Condition, Said] = field(default_factory=dict)
+    ready: Said = Said(status=False, reason="Waiting")
+    progressing: Said = Said(status=False, reason="Idle")
+    degraded: Said = Said(status=False, reason="AsExpected")
+    fields: dict[str, Any] = field(default_factory=dict)
+
+    def phase(self, condition: Condition, *, ready: bool, reason: str, message: str = "") -> None:
+        """Say how far a phase is."""
+        self.phases[condition] = Said(ready, reason, message)
+
+    def working(self, reason: str, message: str) -> None:
+        """Something is under way, and will go on by itself."""
+        self.ready = Said(status=False, reason=reason, message=message)
+        self.progressing = Said(status=True, reason=reason, message=message)
+
+    def broken(self, reason: str, message: str) -> None:
+        """Something stands in the way; the message says what an admin can do."""
+        self.ready = Said(status=False, reason=reason, message=message)
+        self.degraded = Said(status=True, reason=reason, message=message)
+
+    def stopped(self, reason: str, message: str) -> None:
+        """Nothing is done, because somebody wants it so."""
+        self.ready = Said(status=False, reason=reason, message=message)
+        self.progressing = Said(status=False, reason=reason, message=message)
+
+    def done(self, message: str) -> None:
+        """All is as the program says."""
+        self.ready = Said(status=True, reason="AsDesired", message=message)
+        self.progressing = Said(status=False, reason="AsDesired", message=message)
+
+
+def status_of(report: Report, generation: int, before: Mapping[str, Any], now: datetime) -> Manifest:
+    """The status to be written. A condition that says the same as `before` keeps its time of transition."""
+    said = {
+        Condition.READY: report.ready,
+        Condition.PROGRESSING: report.progressing,
+        Condition.DEGRADED: report.degraded,
+        **{phase: report.phases.get(phase, Said(None, "NotReached")) for phase in PHASES},
+    }
+    earlier = {each["type"]: each for each in before.get("conditions", [])}
+    degraded = report.degraded
+    found: dict[str, Any] = {
+        "observedGeneration": generation,
+        "conditions": [
+            _condition(condition, words, generation, earlier.get(condition.value), now)
+            for condition, words in said.items()
+        ],
+        "lastError": _short(degraded.message) if degraded.status else None,
+    }
+    return found | report.fields
+
+
+def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether `after` is worth a write: it says something that `before` does not. A null means: not there."""
+    return any(before.get(key) != value for key, value in after.items())
+
+
+def _condition(
+    condition: Condition, said: Said, generation: int, earlier: Mapping[str, Any] | None, now: datetime
+) -> dict[str, Any]:
+    status = {True: "True", False: "False", None: "Unknown"}[said.status]
+    same = earlier is not None and earlier["status"] == status
+    return {
+        "type": condition.value,
+        "status": status,
+        "reason": said.reason,
+        "message": _short(said.message),
+        "observedGeneration": generation,
+        "lastTransitionTime": earlier["lastTransitionTime"]
+        if same and earlier
+        else now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+
+
+def _short(message: str) -> str:
+    return message if len(message) <= MOST_MESSAGE else message[: MOST_MESSAGE - 1] + "…"

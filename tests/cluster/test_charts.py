@@ -1,0 +1,161 @@
+"""The charts of the stores and of the pool on a real cluster: installed, tested by helm, upgraded, removed.
+
+They run where KUBECONFIG names a cluster whose nodes have the images of `make images` (REGISTRY and TAG, as there).
+"""
+
+import base64
+import json
+import os
+import subprocess
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fixtures.charts import CHARTS, run
+
+REGISTRY, TAG = os.environ.get("REGISTRY", "loyalnest"), os.environ.get("TAG", "dev")
+PATIENCE = "10m"
+KEYS = "first:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+
+
+def kubectl(*arguments: str, standard_input: str = "") -> str:
+    """What kubectl answers. Fails the test with what it said if it fails."""
+    result = subprocess.run(["kubectl", *arguments], check=False, text=True, capture_output=True, input=standard_input)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def get(namespace: str, *what: str) -> Any:
+    """An object, or the list of a kind."""
+    return json.loads(kubectl("-n", namespace, "get", *what, "-o", "json"))
+
+
+def secret(namespace: str, name: str) -> dict[str, str]:
+    """The values of a Secret."""
+    return {key: base64.b64decode(each).decode() for key, each in get(namespace, "secret", name)["data"].items()}
+
+
+def helm(*arguments: str | Path, standard_input: str = "") -> str:
+    """What helm says. Fails the test if it fails."""
+    result = run(*arguments, standard_input=standard_input)
+    assert result.returncode == 0, f"{result.stdout}\n{result.stderr}"
+    return result.stdout
+
+
+def install(chart: str, namespace: str, values: dict[str, Any]) -> None:
+    """Install or upgrade `chart` as release `test`, and wait until it is ready."""
+    where = ("test", CHARTS / chart, "-n", namespace)
+    helm("upgrade", "--install", *where, "-f", "-", "--wait", "--timeout", PATIENCE, standard_input=json.dumps(values))
+
+
+def helm_test(namespace: str) -> str:
+    """The log of `helm test`, which must succeed."""
+    return helm("test", "test", "-n", namespace, "--logs", "--timeout", PATIENCE)
+
+
+def image(name: str) -> dict[str, str]:
+    return {"repository": f"{REGISTRY}/{name}", "tag": TAG}
+
+
+@dataclass(frozen=True)
+class Namespaces:
+    """Where the releases of these tests are."""
+
+    backing: str
+    pool: str
+
+    def backing_values(self) -> dict[str, Any]:
+        clients = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": self.pool}}}]
+        stores = {name: {"image": image(name)} for name in ("postgresql", "redis", "kafka")}
+        off = {"enabled": False}
+        return {"image": image("loyalnest"), "persistence": off, "networkPolicy": {"clients": clients}, **stores}
+
+    def pool_values(self, **settings: Any) -> dict[str, Any]:
+        backing = secret(self.backing, "backing")
+        addresses = {"databaseUrl": backing["pool-database-url"], "redisUrl": backing["redis-url"]}
+        return {
+            "image": image("loyalnest"),
+            "replicas": {"min": 1, "max": 2},
+            "secret": {**addresses, "encryptionKeys": KEYS},
+            "settings": {"kafkaBrokers": f"kafka.{self.backing}.svc:9092", **settings},
+        }
+
+
+@pytest.fixture(scope="module")
+def namespaces() -> Iterator[Namespaces]:
+    """Two namespaces under the strictest Pod Security Standard, which are removed with all that is in them."""
+    if not os.environ.get("KUBECONFIG"):
+        pytest.skip("KUBECONFIG names no cluster")
+    if not get("default", "nodes")["items"]:
+        pytest.skip("the cluster has no nodes")
+    suffix = uuid.uuid4().hex[:8]
+    found = Namespaces(f"charts-backing-{suffix}", f"charts-pool-{suffix}")
+    for name in (found.backing, found.pool):
+        labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+        kubectl("apply", "-f", "-", standard_input=json.dumps(namespace))
+    yield found
+    for name in (found.pool, found.backing):
+        kubectl("delete", "namespace", name, "--timeout", PATIENCE)
+
+
+@pytest.fixture(scope="module")
+def backing(namespaces: Namespaces) -> str:
+    """The namespace with the stores."""
+    install("loyalnest-backing", namespaces.backing, namespaces.backing_values())
+    return namespaces.backing
+
+
+@pytest.fixture(scope="module")
+def pool(namespaces: Namespaces, backing: str) -> str:
+    """The namespace with the pool's services."""
+    install("loyalnest", namespaces.pool, namespaces.pool_values())
+    return namespaces.pool
+
+
+def test_the_stores_let_the_platform_in(backing: str) -> None:
+    log = helm_test(backing)
+    assert f"KAFKA_BROKERS kafka.{backing}.svc:9092" in log
+    assert "POSTGRES_URL postgres PostgreSQL" in log
+    assert "POOL_DATABASE_URL loyalnest_pool PostgreSQL" in log
+
+
+def test_an_upgrade_of_the_stores_keeps_their_passwords(namespaces: Namespaces, backing: str) -> None:
+    before = secret(backing, "backing")
+    values = namespaces.backing_values()
+    values["postgresql"]["maxConnections"] = 123
+    install("loyalnest-backing", backing, values)
+    assert secret(backing, "backing") == before
+    (container,) = get(backing, "statefulset", "postgresql")["spec"]["template"]["spec"]["containers"]
+    assert "max_connections=123" in container["args"]
+
+
+def test_every_service_of_the_pool_is_ready(pool: str) -> None:
+    log = helm_test(pool)
+    names = {each["metadata"]["name"] for each in get(pool, "deployments")["items"]}
+    assert names == set(json.loads(get(pool, "configmap", "pool")["data"]["LOYALNEST_PEERS"])) | {"api-gateway"}
+    for name in names:
+        assert f"http://{name}:8080/readyz 200" in log
+
+
+def test_an_upgrade_of_the_pool_rolls_its_pods(namespaces: Namespaces, pool: str) -> None:
+    def pods() -> set[str]:
+        found = get(pool, "pods")["items"]
+        return {each["metadata"]["name"] for each in found if "deletionTimestamp" not in each["metadata"]}
+
+    before = pods()
+    install("loyalnest", pool, namespaces.pool_values(logLevel="DEBUG"))
+    assert not before & pods()
+    history = json.loads(helm("history", "test", "-n", pool, "-o", "json"))
+    assert [each["status"] for each in history] == ["superseded", "deployed"]
+    assert "readyz 200" in helm_test(pool)
+
+
+def test_the_keys_stay_when_the_pool_goes(pool: str) -> None:
+    helm("uninstall", "test", "-n", pool, "--wait", "--timeout", PATIENCE)
+    assert not get(pool, "deployments")["items"]
+    assert secret(pool, "pool")["LOYALNEST_ENCRYPTION_KEYS"] == KEYS

@@ -1,0 +1,90 @@
+"""Real Kubernetes API servers, with the LoyaltyProgram resource installed."""
+
+import asyncio
+import os
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from fixtures.kubelet import Kubelet
+from fixtures.kubernetes import ApiServer, ControlPlane
+from fixtures.operating import World
+from loyalnest.kit.embedded.postgres import EmbeddedPostgres
+from loyalnest_operator.cluster import Cluster
+
+DEFINITIONS = Path(__file__).resolve().parents[2] / "crds"
+
+
+@pytest.fixture(scope="session")
+def api_server(server_folder: Path) -> Iterator[ApiServer]:
+    """The API server that tests share: the one of LOYALNEST_TEST_KUBECONFIG, else one of this process's own.
+
+    Names in it need to be the test's own.
+    """
+    given = os.environ.get("LOYALNEST_TEST_KUBECONFIG")
+    if given:
+        yield prepared(ApiServer.of(Path(given)))
+        return
+    plane = ControlPlane(server_folder / "kubernetes")
+    try:
+        plane.start()
+        yield prepared(plane.api_server)
+    finally:
+        plane.stop()
+
+
+@pytest.fixture(scope="module")
+def control_plane(server_folder: Path) -> Iterator[ControlPlane]:
+    """A control plane of the module's own, to stop, kill and start."""
+    plane = ControlPlane(Path(tempfile.mkdtemp(prefix="kubernetes-", dir=server_folder)))
+    try:
+        plane.start()
+        prepared(plane.api_server)
+        yield plane
+    finally:
+        plane.stop()
+
+
+def prepared(server: ApiServer) -> ApiServer:
+    """`server` with the resources of this repository."""
+    for definition in sorted(DEFINITIONS.glob("*.yaml")):
+        server.install(definition)
+    return server
+
+
+@pytest.fixture
+async def cluster(api_server: ApiServer) -> AsyncIterator[Cluster]:
+    """A client of the shared API server."""
+    client = await Cluster.connect(str(api_server.kubeconfig))
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+async def world(
+    cluster: Cluster, api_server: ApiServer, postgres_server: EmbeddedPostgres, kafka_brokers: str, tmp_path: Path
+) -> World:
+    """A platform without an operator yet, with a node on which pods seem to run."""
+    environment = {
+        "LOYALNEST_OPERATOR_POSTGRES_URL": postgres_server.url("postgres"),
+        "LOYALNEST_OPERATOR_KAFKA_BROKERS": kafka_brokers,
+        "LOYALNEST_OPERATOR_REDIS_URL": "redis://redis.example.com:6379",
+        "LOYALNEST_OPERATOR_DOMAIN": "loyalty.example.com",
+        "LOYALNEST_OPERATOR_IMAGE": "loyalnest/loyalnest:1.0.0",
+        "LOYALNEST_OPERATOR_LEASE_SECONDS": "5",
+    }
+    found = World(cluster, api_server.kubeconfig, environment, tmp_path)
+    await found.make_namespace(found.system)
+    return found
+
+
+@pytest.fixture
+async def kubelet(cluster: Cluster) -> AsyncIterator[Kubelet]:
+    """A node's stand-in."""
+    node = Kubelet(cluster)
+    task = asyncio.create_task(node.run())
+    yield node
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
