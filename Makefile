@@ -74,10 +74,10 @@ operator: $(READY) ## The operator against a real Kubernetes API server, which G
 	@$(BIN)/pytest -q -n 2 --dist loadfile tests/operator
 
 .PHONY: test
-test: $(READY) ## All tests, with coverage. Needs Java 17 and Maven for Kafka, Go for Kubernetes and Prometheus, nothing else
-	@echo "Runs unit, integration, end-to-end and operator tests. They start PostgreSQL, Redis, Kafka and a Kubernetes API"
-	@echo "server of their own in temporary folders on free ports, because what is promised (durability, isolation, order)"
-	@echo "is theirs to keep, and stop them. The API server and Prometheus are built from source once, which takes some 15 minutes."
+test: $(READY) ## All tests, with coverage. Needs Java 17 and Maven for Kafka, Go for Kubernetes, Helm and Prometheus
+	@echo "Runs unit, integration, end-to-end and operator tests. They start PostgreSQL, Redis, Kafka, Prometheus and a"
+	@echo "Kubernetes API server of their own in temporary folders on free ports, because what is promised (durability,"
+	@echo "isolation, order) is theirs to keep, and stop them. What Go builds from source is built once: some 20 minutes."
 	@rm -f .coverage .coverage.*
 	@$(BIN)/pytest -q -n 2 --dist loadfile --cov --cov-report= tests/unit tests/architecture tests/integration
 	@$(BIN)/pytest -q -n 2 --dist loadfile --cov --cov-append --cov-report= tests/e2e

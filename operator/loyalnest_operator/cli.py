@@ -8,16 +8,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
-from loyalnest.cli.console import complain, err, out
+from loyalnest.cli.console import err, out
 from loyalnest.kit import logs
 from loyalnest.kit.discovery import discover, in_dependency_order
 from loyalnest.kit.errors import LoyalNestError
 from loyalnest.kit.program import LoyaltyProgram, Program, load_programs
 from loyalnest.kit.program.spec import API_VERSION, KIND
 from loyalnest.kit.service import Service
-from loyalnest.kit.settings import Settings
 from loyalnest_operator import generated, names, planning, process
 from loyalnest_operator.cluster import Cluster
 from loyalnest_operator.desired import desired, problems
@@ -45,8 +43,8 @@ def _variables() -> str:
 
 
 def run() -> None:
-    settings = OperatorSettings()
-    _configure_logs(settings.log_level, settings.log_format)
+    settings = OperatorSettings.from_environment()
+    _configure_logs(settings)
     asyncio.run(process.run(settings, _services(), Servers(settings)))
 
 
@@ -70,8 +68,8 @@ def plan(
 
     Leaves with exit code 2 if anything would change, so that scripts can ask.
     """
-    settings = OperatorSettings()
-    _configure_logs("ERROR", "console")
+    settings = OperatorSettings.from_environment()
+    _configure_logs(settings.model_copy(update={"log_level": "ERROR", "log_format": "console"}))
     if asyncio.run(_plan(settings, load_programs(file))):
         raise typer.Exit(2)
 
@@ -123,8 +121,8 @@ def _services() -> Sequence[Service]:
     return in_dependency_order(found, list(found))
 
 
-def _configure_logs(level: str, log_format: str) -> None:
-    logs.configure(Settings.model_construct(log_level=level, log_format=log_format))
+def _configure_logs(settings: OperatorSettings) -> None:
+    logs.configure(settings)
     logging.getLogger("kopf").setLevel(logging.WARNING)
 
 
@@ -133,9 +131,6 @@ def main() -> None:
     try:
         app(prog_name="loyalnest-operator")
     except LoyalNestError as error:
-        complain(error.detail)
-    except ValidationError as error:
-        fields = [("_".join(map(str, each["loc"])).upper(), each["msg"]) for each in error.errors()]
-        wrong = "; ".join(f"LOYALNEST_OPERATOR_{name}: {words}" for name, words in fields)
-        complain(f"The environment is not right: {wrong}.")
+        err.print("[bold red]Error:[/]", end=" ")
+        err.print(error.detail, markup=False)
     sys.exit(1)

@@ -5,7 +5,6 @@ The admin login is a superuser, or has CREATEDB and CREATEROLE. What is as it sh
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 
@@ -113,17 +112,6 @@ async def exists(admin_url: str, program: str) -> bool:
     """Whether there is a database of the name that `program` has. Raises as `ensure_database` does."""
     async with _admin(admin_url) as connection:
         return await _access(connection, names.database(program)) is not None
-
-
-def login_url(admin_url: str, program: str, purpose: str, generated: Generated) -> str:
-    """The address at which the login `purpose` of `program` reaches its database, on the server of `admin_url`."""
-    parts = urlsplit(admin_url)
-    user, password = quote(names.login(program, purpose), safe=""), quote(generated.passwords[purpose], safe="")
-    host = parts.netloc.rpartition("@")[2]
-    dropped = {"user", "password", "passfile", "dbname", "database"}
-    query = urlencode([(name, value) for name, value in parse_qsl(parts.query) if name not in dropped])
-    location = f"{user}:{password}@{host}"
-    return urlunsplit(parts._replace(netloc=location, path=f"/{quote(names.database(program))}", query=query))
 
 
 async def _rights(connection: Connection, want: Wanted) -> Rights:

@@ -14,7 +14,9 @@ from loyalnest.kit.errors import InvalidInput
 from loyalnest_operator.facts import Generated
 
 OWNER = "owner"
+"""Purpose of the login that owns a program's database, and migrates."""
 APP = "app"
+"""Purpose of the login that serves the Compact tier, provisions and exports."""
 
 _KEYS = "encryption-keys"
 _ROTATED = "passwords-rotated"

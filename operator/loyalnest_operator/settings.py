@@ -1,12 +1,13 @@
 """What the operator is told about the platform. Every variable begins with `LOYALNEST_OPERATOR_`."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 import loyalnest
 from loyalnest.kit.program.spec import SYSTEM_NAMESPACE, ResourceAmounts, Resources
+from loyalnest.kit.settings import EnvironmentSettings
 
 
 def _complete(resources: Resources) -> Resources:
@@ -19,7 +20,7 @@ def _complete(resources: Resources) -> Resources:
 PodResources = Annotated[Resources, AfterValidator(_complete)]
 
 
-class OperatorSettings(BaseSettings):
+class OperatorSettings(EnvironmentSettings):
     """The platform that programs are provisioned on. The chart fills it; durations are in seconds."""
 
     model_config = SettingsConfigDict(env_prefix="LOYALNEST_OPERATOR_", extra="ignore", hide_input_in_errors=True)
@@ -29,7 +30,9 @@ class OperatorSettings(BaseSettings):
     image: str = Field(
         default=f"loyalnest/loyalnest:{loyalnest.__version__}", description="Image of the services and their Jobs."
     )
-    image_pull_policy: str = Field(default="IfNotPresent", pattern="^(Always|IfNotPresent|Never)$")
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
+        default="IfNotPresent", description="When nodes pull the image."
+    )
     image_pull_secrets: list[str] = Field(
         default_factory=list, description="Secrets in the operator's namespace that pull the image, copied to programs."
     )
@@ -89,5 +92,5 @@ class OperatorSettings(BaseSettings):
         default=[5, 25, 100], description="Percent of the fleet that a new image reaches with each wave, as JSON."
     )
     health_port: int = Field(default=8081, ge=0, le=65535, description="Port of /healthz, /readyz and /metrics.")
-    log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
-    log_format: str = Field(default="json", pattern="^(json|console)$")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="What is logged.")
+    log_format: Literal["json", "console"] = Field(default="json", description="json, or console for people.")

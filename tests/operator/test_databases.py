@@ -9,13 +9,14 @@ import asyncpg
 import pytest
 
 from fixtures.guarded_postgres import admin_url, execute, fetch, guarded_server, service, session
-from fixtures.kafka import free_port
+from fixtures.machine import free_port
 from loyalnest.kit.database import OUTAGES, with_parameters
 from loyalnest.kit.embedded.postgres import EmbeddedPostgres
 from loyalnest.kit.errors import InvalidInput, Unavailable
 from loyalnest.kit.roles import request_role, worker_role
 from loyalnest_operator import database_rights, names
-from loyalnest_operator.databases import drop_database, ensure_database, exists, login_url
+from loyalnest_operator.databases import drop_database, ensure_database, exists
+from loyalnest_operator.desired.addresses import login_url
 from loyalnest_operator.facts import Generated
 from loyalnest_operator.generated import complete, new_data, purposes, read
 

@@ -15,7 +15,8 @@ from loyalnest.kit.embedded.postgres import EmbeddedPostgres
 from loyalnest.kit.embedded.redis import EmbeddedRedis
 from loyalnest.kit.roles import request_role, worker_role
 from loyalnest_operator import names
-from loyalnest_operator.databases import ensure_database, login_url
+from loyalnest_operator.databases import ensure_database
+from loyalnest_operator.desired.addresses import login_url
 from loyalnest_operator.facts import Generated
 from loyalnest_operator.generated import new_data, read
 from shopify.bodies import customer, line, order

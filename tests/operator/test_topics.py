@@ -10,7 +10,7 @@ import pytest
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # type: ignore[attr-defined]
 
 from fixtures.guarded_postgres import no_parts
-from fixtures.kafka import free_port
+from fixtures.machine import free_port
 from loyalnest.api_gateway.events import WebhookReceived
 from loyalnest.kit.bus.kafka import KafkaBus
 from loyalnest.kit.bus.kafka_admin import KafkaAdmin, TopicShape

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable
 from urllib.parse import quote, urlsplit
 
+from loyalnest_operator import names
+from loyalnest_operator.facts import Generated
 from loyalnest_operator.settings import OperatorSettings
 
 _OF_THE_ADMIN = ("user", "password", "passfile", "dbname", "database", "service")
@@ -25,6 +27,11 @@ def database_url(server: str, user: str, password: str, database: str) -> str:
     query = f"?{'&'.join(kept)}" if kept else ""
     login = f"{quote(user, safe='')}:{quote(password, safe='')}"
     return f"{parts.scheme}://{login}@{hosts}/{quote(database, safe='')}{query}"
+
+
+def login_url(server: str, program: str, purpose: str, generated: Generated) -> str:
+    """The address at which the login `purpose` of `program` reaches its database. See `database_url` for `server`."""
+    return database_url(server, names.login(program, purpose), generated.passwords[purpose], names.database(program))
 
 
 def ports(settings: OperatorSettings) -> list[int]:

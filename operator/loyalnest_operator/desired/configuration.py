@@ -3,7 +3,7 @@
 import json
 
 from loyalnest_operator import names
-from loyalnest_operator.desired.addresses import database_url
+from loyalnest_operator.desired.addresses import login_url
 from loyalnest_operator.desired.manifests import dashed, digest
 from loyalnest_operator.desired.packing import GRPC_PORT, HTTP_PORT, Packing, Workload
 
@@ -49,12 +49,8 @@ def confidential(packing: Packing) -> dict[str, str]:
 
 def database_variables(packing: Packing, purpose: str) -> dict[str, str]:
     """Variables of a process whose database login is that of `purpose`."""
-    url = database_url(
-        packing.facts.settings.postgres_url.get_secret_value(),
-        names.login(packing.name, purpose),
-        packing.facts.generated.passwords[purpose],
-        names.database(packing.name),
-    )
+    server = packing.facts.settings.postgres_url.get_secret_value()
+    url = login_url(server, packing.name, purpose, packing.facts.generated)
     return {"LOYALNEST_DATABASE_URL": url}
 
 

@@ -3,10 +3,11 @@
 from loyalnest_operator import names
 from loyalnest_operator.desired import configuration
 from loyalnest_operator.desired.manifests import manifest, secret
-from loyalnest_operator.desired.packing import APP, Packing
+from loyalnest_operator.desired.packing import Packing
 from loyalnest_operator.desired.pods import container, pod
 from loyalnest_operator.desired.resources import fitted
 from loyalnest_operator.facts import Manifest
+from loyalnest_operator.generated import APP
 
 COMPONENT = "export"
 _FOLDER = "/exports"

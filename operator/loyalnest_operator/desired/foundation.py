@@ -4,10 +4,11 @@ from loyalnest.kit.program import ProgramTier
 from loyalnest_operator.desired import configuration, preparation
 from loyalnest_operator.desired.manifests import manifest, secret
 from loyalnest_operator.desired.network import policies
-from loyalnest_operator.desired.packing import APP, Packing, pack
+from loyalnest_operator.desired.packing import Packing, pack
 from loyalnest_operator.desired.pods import pull_secret
 from loyalnest_operator.desired.resources import fitted, total
 from loyalnest_operator.facts import Manifest
+from loyalnest_operator.generated import APP, OWNER
 
 _JOB_PODS = 4
 """Pods of preparation Jobs that the quota leaves room for: one that runs, and what is left of those before."""
@@ -91,7 +92,7 @@ def _secrets(packing: Packing) -> list[Manifest]:
         configuration.COMMON: configuration.confidential(packing),
         configuration.KEYS_SECRET: {configuration.KEYS_FILE: packing.facts.generated.encryption_keys},
     }
-    purposes = (preparation.OWNER, APP, *(each.purpose for each in packing.workloads))
+    purposes = (OWNER, APP, *(each.purpose for each in packing.workloads))
     for purpose in dict.fromkeys(purposes):
         contents[configuration.database_secret(purpose)] = configuration.database_variables(packing, purpose)
     secrets = [secret(name, packing.namespace, packing.labels(), values) for name, values in contents.items()]

@@ -12,6 +12,7 @@ from loyalnest_operator import names
 from loyalnest_operator.desired.manifests import dashed
 from loyalnest_operator.desired.resources import fitted, raised
 from loyalnest_operator.facts import Facts
+from loyalnest_operator.generated import APP
 
 HTTP_PORT = 8080
 GRPC_PORT = 9090
@@ -19,8 +20,6 @@ COMPACT = "loyalnest"
 """The one workload of a Compact program, and its component label."""
 POOL_GATEWAY = "api-gateway"
 """The Service of the pool's gateway."""
-APP = "app"
-"""Purpose of the login that serves the Compact tier and provisions."""
 
 
 @dataclass(frozen=True, slots=True)

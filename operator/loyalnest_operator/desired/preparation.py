@@ -11,14 +11,13 @@ from typing import Any
 from loyalnest.kit.program.credentials import write_secret
 from loyalnest_operator.desired import configuration
 from loyalnest_operator.desired.manifests import MOST_NAME, digest, manifest, secret
-from loyalnest_operator.desired.packing import APP, Packing
+from loyalnest_operator.desired.packing import Packing
 from loyalnest_operator.desired.pods import KEYS, SecretFiles, container, pod, variables
 from loyalnest_operator.desired.resources import fitted
 from loyalnest_operator.facts import Manifest
+from loyalnest_operator.generated import APP, OWNER
 
 COMPONENT = "prepare"
-OWNER = "owner"
-"""Purpose of the login that owns the tables and migrates."""
 POOL = "pool"
 """The ConfigMap and the Secret with the variables of the pool's processes, which the pool's chart makes."""
 

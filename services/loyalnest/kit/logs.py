@@ -2,15 +2,27 @@
 
 import logging
 import sys
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 from opentelemetry import trace
 
-from loyalnest.kit.settings import Settings
+
+class LogSettings(Protocol):
+    """What is logged, and how."""
+
+    @property
+    def log_level(self) -> str:
+        """DEBUG, INFO, WARNING or ERROR."""
+        ...
+
+    @property
+    def log_format(self) -> str:
+        """json, or console for people."""
+        ...
 
 
-def configure(settings: Settings) -> None:
+def configure(settings: LogSettings) -> None:
     """Set up structlog and the standard library's logging for this process, to standard error."""
     renderer: Any = (
         structlog.processors.JSONRenderer()

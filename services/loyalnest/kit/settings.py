@@ -10,7 +10,24 @@ from loyalnest.kit.errors import InvalidInput
 from loyalnest.kit.placement import Placement
 
 
-class Settings(BaseSettings):
+class EnvironmentSettings(BaseSettings):
+    """Settings that are read from variables with a common beginning, and complain in words."""
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """What the environment says. Raises InvalidInput naming every variable that is wrong, never its value."""
+        prefix = cls.model_config.get("env_prefix", "")
+        try:
+            return cls()
+        except ValidationError as error:
+            wrong = [f"{prefix}{'__'.join(map(str, each['loc'])).upper()}: {each['msg']}" for each in error.errors()]
+            raise InvalidInput(f"The environment is not right: {'; '.join(wrong)}.") from None
+        except SettingsError as error:  # it names the field between quotes, and says only that it could not be parsed
+            name = str(error).split('"')[1].upper()
+            raise InvalidInput(f"The environment is not right: {prefix}{name}: Input should be JSON.") from None
+
+
+class Settings(EnvironmentSettings):
     """What a process is told. `loyalnest serve --help` lists the variables; `up` fills them itself.
 
     Durations are in seconds where the name says nothing else.
@@ -83,18 +100,6 @@ class Settings(BaseSettings):
     log_format: Literal["json", "console"] = Field(
         default="json", description="json, one object a line, or console, for people."
     )
-
-    @classmethod
-    def from_environment(cls) -> Self:
-        """What the environment says. Raises InvalidInput naming every variable that is wrong, never its value."""
-        try:
-            return cls()
-        except ValidationError as error:
-            wrong = [f"LOYALNEST_{'__'.join(map(str, each['loc'])).upper()}: {each['msg']}" for each in error.errors()]
-            raise InvalidInput(f"The environment is not right: {'; '.join(wrong)}.") from None
-        except SettingsError as error:  # it names the field between quotes, and says only that it could not be parsed
-            name = str(error).split('"')[1].upper()
-            raise InvalidInput(f"The environment is not right: LOYALNEST_{name}: Input should be JSON.") from None
 
     @property
     def remembered_days(self) -> int:

@@ -37,8 +37,8 @@ def build(environment: Environment) -> Parts:
     redemptions = Redemptions(database, outbox, rules, issuer, clock)
     projections = Projections(database, rules)
     lots = LotJobs(database, outbox, clock)
-    verification = NightlyVerification(database, service, clock)
     privacy = PrivacyRequests(database, outbox, environment.keys, clock, LEDGER, GdprRequestCreated.read)
+    verification = NightlyVerification(database, service, clock)
     return Parts(
         servicer=PointsGrpc(service, redemptions),
         consumers=(

@@ -12,7 +12,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from fixtures.kafka import free_port
+from fixtures.machine import free_port
 
 KEYS = "k1:" + base64.b64encode(b"k" * 32).decode()
 DOCUMENT = """
