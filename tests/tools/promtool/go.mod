@@ -1,4 +1,4 @@
-module loyalnest.io/tests/promtool
+module loyalnest.io/tests/tools/promtool
 
 go 1.26.7
 

@@ -2,8 +2,8 @@
 
 from loyalnest.kit.migrations import protect, run
 
-revision = "0002"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 SCHEMA = "points"
 
 
