@@ -6,10 +6,7 @@ import hmac
 import json
 import os
 import re
-import signal
-import socket
 import subprocess
-import sys
 import time
 import uuid
 from abc import ABC, abstractmethod
@@ -19,6 +16,7 @@ from typing import Any, TypeVar
 
 import httpx
 
+from e2e.processes import COMMAND, Process, free_port
 from shopify.bodies import encode
 
 T = TypeVar("T")
@@ -26,71 +24,6 @@ T = TypeVar("T")
 PROGRAMS = Path(__file__).parent / "programs"
 SECRETS = {"acme": "acme-secret", "brew": "brew-secret"}
 START_SECONDS = 60.0
-COMMAND = [sys.executable, "-m", "loyalnest"]
-
-
-def free_port() -> int:
-    """A TCP port that nobody listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
-class Process:
-    """One `loyalnest` process with its log, which can be killed and started again."""
-
-    def __init__(self, name: str, arguments: list[str], environment: Mapping[str, str], folder: Path) -> None:
-        self.name = name
-        self.log = folder / f"{name}.log"
-        self._arguments = arguments
-        self._environment = dict(os.environ) | {"PYTHONFAULTHANDLER": "1"} | dict(environment)
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Start it; its output goes on in the same log."""
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [*COMMAND, *self._arguments],
-                env=self._environment,
-                stdout=log,
-                stderr=log,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-
-    @property
-    def pid(self) -> int:
-        """Its process id."""
-        assert self._process is not None
-        return self._process.pid
-
-    def kill(self) -> None:
-        """SIGKILL, as a machine that goes away."""
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait()
-
-    def stop(self) -> int:
-        """SIGTERM, and its exit code once it has drained."""
-        if self._process is None:
-            return 0
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-        try:
-            return self._process.wait(40)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-            raise AssertionError(f"{self.name} did not stop in 40 s:\n{self.tail()}") from None
-
-    def alive(self) -> bool:
-        """Whether it runs."""
-        return self._process is not None and self._process.poll() is None
-
-    def tail(self) -> str:
-        """The end of its log."""
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-40:]) if self.log.exists() else ""
 
 
 class Platform(ABC):
