@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 
 import httpx
 
-from e2e.processes import COMMAND, Process, free_port
+from e2e.processes import COMMAND, Process
+from fixtures.machine import free_port
 from shopify.bodies import encode
 
 T = TypeVar("T")

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from e2e.platform import eventually
-from e2e.processes import COMMAND, Process, free_port
+from e2e.processes import COMMAND, Process
+from fixtures.machine import free_port
 
 MINUTES = 8 * 60.0
 """Patience with a machine that has other things to do."""

@@ -14,7 +14,8 @@ import pytest
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.metrics import MetricWrapperBase
 
-from e2e.platform import Platform, eventually, free_port
+from e2e.platform import Platform, eventually
+from fixtures.machine import free_port
 from fixtures.monitoring import RULE_FILES, Query, alerts, dashboard_queries, rule_queries
 from fixtures.prometheus import Prometheus
 from loyalnest_operator import metrics as operator

@@ -12,7 +12,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from fixtures.kafka import free_port
+from fixtures.machine import free_port
 from loyalnest.kit.discovery import discover
 from loyalnest.kit.export_folder import MANIFEST
 from loyalnest.kit.migrations import migrate
