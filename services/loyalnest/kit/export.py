@@ -31,6 +31,14 @@ ORDER BY c.relname
 """
 
 
+_READABLE_REVISIONS = """
+SELECT n.nspname::text AS schema, format('%I.%I', n.nspname, c.relname) AS name
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = ANY($1::text[]) AND c.relname = 'alembic_version'
+  AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')
+"""
+
+
 async def export_merchant(placement: Placement, services: Iterable[Service], merchant_id: str, folder: Path) -> Export:
     """Write every row of `merchant_id` to the new folder `folder`; a complete export of it there is left as it is.
 
@@ -67,12 +75,8 @@ async def export_merchant(placement: Placement, services: Iterable[Service], mer
 
 async def _revisions(connection: Connection, schemas: Iterable[str]) -> dict[str, str]:
     """The revision of each schema, as far as this login may see it: the owner may, a service may not."""
-    found = {}
-    for schema in schemas:
-        table = f"{schema}.alembic_version"
-        if await connection.fetchval("SELECT has_table_privilege(to_regclass($1), 'SELECT')", table):
-            found[schema] = await connection.fetchval(f"SELECT version_num FROM {table}")
-    return found
+    readable = await connection.fetch(_READABLE_REVISIONS, list(schemas))
+    return {row["schema"]: await connection.fetchval(f"SELECT version_num FROM {row['name']}") for row in readable}
 
 
 async def _export_service(connection: Connection, schema: str, merchant_id: str, folder: Path) -> list[ExportedTable]:
