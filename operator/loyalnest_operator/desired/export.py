@@ -7,7 +7,7 @@ from loyalnest_operator.desired.packing import Packing
 from loyalnest_operator.desired.pods import container, pod
 from loyalnest_operator.desired.resources import fitted
 from loyalnest_operator.facts import Manifest
-from loyalnest_operator.generated import APP
+from loyalnest_operator.generated import OWNER
 
 COMPONENT = "export"
 _FOLDER = "/exports"
@@ -46,4 +46,4 @@ def export_objects(packing: Packing, uid: str) -> tuple[Manifest, ...]:
         api="batch/v1",
         spec={"backoffLimit": _RETRIES, "template": {"metadata": {"labels": labels}, "spec": spec}},
     )
-    return secret(name, settings.namespace, labels, configuration.database_variables(packing, APP)), job
+    return secret(name, settings.namespace, labels, configuration.database_variables(packing, OWNER)), job
