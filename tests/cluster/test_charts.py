@@ -3,62 +3,17 @@
 They run where KUBECONFIG names a cluster whose nodes have the images of `make images` (REGISTRY and TAG, as there).
 """
 
-import base64
 import json
-import os
-import subprocess
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fixtures.charts import CHARTS, run
+from fixtures.cluster import PATIENCE, get, helm, helm_test, image, install, kubectl, make_namespace, need_nodes, secret
 
-REGISTRY, TAG = os.environ.get("REGISTRY", "loyalnest"), os.environ.get("TAG", "dev")
-PATIENCE = "10m"
 KEYS = "first:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
-
-
-def kubectl(*arguments: str, standard_input: str = "") -> str:
-    """What kubectl answers. Fails the test with what it said if it fails."""
-    result = subprocess.run(["kubectl", *arguments], check=False, text=True, capture_output=True, input=standard_input)
-    assert result.returncode == 0, result.stderr
-    return result.stdout
-
-
-def get(namespace: str, *what: str) -> Any:
-    """An object, or the list of a kind."""
-    return json.loads(kubectl("-n", namespace, "get", *what, "-o", "json"))
-
-
-def secret(namespace: str, name: str) -> dict[str, str]:
-    """The values of a Secret."""
-    return {key: base64.b64decode(each).decode() for key, each in get(namespace, "secret", name)["data"].items()}
-
-
-def helm(*arguments: str | Path, standard_input: str = "") -> str:
-    """What helm says. Fails the test if it fails."""
-    result = run(*arguments, standard_input=standard_input)
-    assert result.returncode == 0, f"{result.stdout}\n{result.stderr}"
-    return result.stdout
-
-
-def install(chart: str, namespace: str, values: dict[str, Any]) -> None:
-    """Install or upgrade `chart` as release `test`, and wait until it is ready."""
-    where = ("test", CHARTS / chart, "-n", namespace)
-    helm("upgrade", "--install", *where, "-f", "-", "--wait", "--timeout", PATIENCE, standard_input=json.dumps(values))
-
-
-def helm_test(namespace: str) -> str:
-    """The log of `helm test`, which must succeed."""
-    return helm("test", "test", "-n", namespace, "--logs", "--timeout", PATIENCE)
-
-
-def image(name: str) -> dict[str, str]:
-    return {"repository": f"{REGISTRY}/{name}", "tag": TAG}
 
 
 @dataclass(frozen=True)
@@ -88,16 +43,11 @@ class Namespaces:
 @pytest.fixture(scope="module")
 def namespaces() -> Iterator[Namespaces]:
     """Two namespaces under the strictest Pod Security Standard, which are removed with all that is in them."""
-    if not os.environ.get("KUBECONFIG"):
-        pytest.skip("KUBECONFIG names no cluster")
-    if not get("default", "nodes")["items"]:
-        pytest.skip("the cluster has no nodes")
+    need_nodes()
     suffix = uuid.uuid4().hex[:8]
     found = Namespaces(f"charts-backing-{suffix}", f"charts-pool-{suffix}")
     for name in (found.backing, found.pool):
-        labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
-        kubectl("apply", "-f", "-", standard_input=json.dumps(namespace))
+        make_namespace(name)
     yield found
     for name in (found.pool, found.backing):
         kubectl("delete", "namespace", name, "--timeout", PATIENCE)
