@@ -39,6 +39,7 @@ from shopify import bodies
 NEXT_TAG = os.environ.get("NEXT_TAG", TAG)
 PATIENCE_SECONDS = 600.0
 SECRET = "app-secret"
+DEFINITION = "loyaltyprograms.loyalnest.io"
 
 
 def until(check: Callable[[], Any], what: str) -> Any:
@@ -132,6 +133,7 @@ class Merchant:
 def system() -> Iterator[str]:
     """The operator's namespace, with the operator and the stores beside it; removed at the end."""
     need_nodes()
+    remove_definition()
     suffix = uuid.uuid4().hex[:6]
     system, backing = f"system-{suffix}", f"stores-{suffix}"
     make_namespace(system)
@@ -145,12 +147,19 @@ def system() -> Iterator[str]:
     )
     install("loyalnest-operator", system, operator_values(backing))
     yield system
-    for program in get("default", "loyaltyprograms")["items"]:
-        if program["spec"]["shop"]["credentialsSecret"]["namespace"] == system:
-            kubectl("delete", "loyaltyprogram", program["metadata"]["name"], "--timeout", PATIENCE)
+    kubectl("delete", "loyaltyprograms", "--all", "--timeout", PATIENCE)
     helm("uninstall", "test", "-n", system, "--wait", "--timeout", PATIENCE)
     for name in (system, backing):
         kubectl("delete", "namespace", name, "--timeout", PATIENCE)
+    remove_definition()
+
+
+def remove_definition() -> None:
+    """The chart leaves the definition there, and all programs with it. Fails where there are any."""
+    definitions = {each["metadata"]["name"] for each in get("default", "customresourcedefinitions")["items"]}
+    if DEFINITION in definitions:
+        assert not get("default", "loyaltyprograms")["items"], "these tests want a cluster without programs"
+        kubectl("delete", "customresourcedefinition", DEFINITION, "--timeout", PATIENCE)
 
 
 def operator_values(backing: str, tag: str = TAG) -> dict[str, Any]:
