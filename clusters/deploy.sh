@@ -7,6 +7,12 @@ cd "$(dirname "$0")/.."
 REGISTRY=${REGISTRY:-loyalnest} TAG=${TAG:-dev} HELM=${HELM:-helm}
 need "$HELM" "https://helm.sh/docs/intro/install/"
 
+there=$(installation)
+if [ "$there" = foreign ]; then
+    say "The namespace loyalnest-system is there and not of make deploy: use helm for an installation that matters."
+    exit 1
+fi
+
 stored() { # stored KEY: what the stores' chart has generated
     kubectl -n loyalnest-backing get secret backing -o go-template="{{index .data \"$1\" | base64decode}}"
 }
@@ -25,7 +31,7 @@ for namespace in loyalnest-backing loyalnest-pool loyalnest-system; do
     kubectl apply -f - >/dev/null <<END
 apiVersion: v1
 kind: Namespace
-metadata: {name: $namespace, labels: {pod-security.kubernetes.io/enforce: restricted}}
+metadata: {name: $namespace, labels: {pod-security.kubernetes.io/enforce: restricted, $MARK: "true"}}
 END
 done
 

@@ -6,6 +6,12 @@ cd "$(dirname "$0")/.."
 HELM=${HELM:-helm}
 need "$HELM" "https://helm.sh/docs/intro/install/"
 
+there=$(installation)
+if [ "$there" != ours ]; then
+    say "There is no loyalnest-system of make deploy: remove anything else with helm, if you mean it."
+    exit 1
+fi
+
 # While the operator still runs: it removes what belongs to the programs.
 if kubectl get crd loyaltyprograms.loyalnest.io >/dev/null 2>&1; then
     kubectl delete loyaltyprograms --all --timeout=10m

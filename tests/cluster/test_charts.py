@@ -67,11 +67,59 @@ def pool(namespaces: Namespaces, backing: str) -> str:
     return namespaces.pool
 
 
+@pytest.fixture
+def stranger(namespaces: Namespaces) -> Iterator[str]:
+    """A namespace that no network policy names."""
+    name = namespaces.pool.replace("pool", "stranger")
+    make_namespace(name)
+    yield name
+    kubectl("delete", "namespace", name, "--timeout", PATIENCE)
+
+
 def test_the_stores_let_the_platform_in(backing: str) -> None:
     log = helm_test(backing)
     assert f"KAFKA_BROKERS kafka.{backing}.svc:9092" in log
     assert "POSTGRES_URL postgres PostgreSQL" in log
     assert "POOL_DATABASE_URL loyalnest_pool PostgreSQL" in log
+
+
+PROBE = """
+import socket, sys
+for address in sys.argv[1:]:
+    host, port = address.split(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+        print(address, "open")
+    except OSError as error:
+        print(address, "shut" if isinstance(error, TimeoutError) else error)
+"""
+
+
+def reached(namespace: str, *addresses: str) -> dict[str, str]:
+    """What a pod in `namespace` that nobody knows finds at each `host:port`: `open`, `shut`, or another error."""
+    security = {"runAsNonRoot": True, "runAsUser": 10001, "seccompProfile": {"type": "RuntimeDefault"}}
+    own = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    named = image("loyalnest")
+    container = {
+        "name": "probe",
+        "image": f"{named['repository']}:{named['tag']}",
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["python", "-c", PROBE, *addresses],
+        "securityContext": own,
+    }
+    spec = {"restartPolicy": "Never", "securityContext": security, "containers": [container]}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "probe"}, "spec": spec}
+    kubectl("-n", namespace, "create", "-f", "-", standard_input=json.dumps(pod))
+    kubectl("-n", namespace, "wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/probe", "--timeout", PATIENCE)
+    return dict(line.split(" ", 1) for line in kubectl("-n", namespace, "logs", "probe").splitlines())
+
+
+def test_a_stranger_reaches_the_gateway_and_nothing_else(stranger: str, backing: str, pool: str) -> None:
+    gateway = f"api-gateway.{pool}.svc:8080"
+    stores = [f"postgresql.{backing}.svc:5432", f"redis.{backing}.svc:6379", f"kafka.{backing}.svc:9092"]
+    services = [f"points.{pool}.svc:9090", f"auth.{pool}.svc:8080", f"api-gateway.{pool}.svc:9090"]
+    found = reached(stranger, gateway, *stores, *services)
+    assert found == {gateway: "open", **dict.fromkeys([*stores, *services], "shut")}
 
 
 def test_an_upgrade_of_the_stores_keeps_their_passwords(namespaces: Namespaces, backing: str) -> None:
