@@ -62,7 +62,7 @@ def backing(namespaces: Namespaces) -> str:
 
 @pytest.fixture(scope="module")
 def pool(namespaces: Namespaces, backing: str) -> str:
-    """The namespace with the pool's services."""
+    """The namespace with the pool's services. The stores keep nothing over an upgrade here, so theirs comes before."""
     install("loyalnest", namespaces.pool, namespaces.pool_values())
     return namespaces.pool
 
@@ -114,14 +114,6 @@ def reached(namespace: str, *addresses: str) -> dict[str, str]:
     return dict(line.split(" ", 1) for line in kubectl("-n", namespace, "logs", "probe").splitlines())
 
 
-def test_a_stranger_reaches_the_gateway_and_nothing_else(stranger: str, backing: str, pool: str) -> None:
-    gateway = f"api-gateway.{pool}.svc:8080"
-    stores = [f"postgresql.{backing}.svc:5432", f"redis.{backing}.svc:6379", f"kafka.{backing}.svc:9092"]
-    services = [f"points.{pool}.svc:9090", f"auth.{pool}.svc:8080", f"api-gateway.{pool}.svc:9090"]
-    found = reached(stranger, gateway, *stores, *services)
-    assert found == {gateway: "open", **dict.fromkeys([*stores, *services], "shut")}
-
-
 def test_an_upgrade_of_the_stores_keeps_their_passwords(namespaces: Namespaces, backing: str) -> None:
     before = secret(backing, "backing")
     values = namespaces.backing_values()
@@ -138,6 +130,14 @@ def test_every_service_of_the_pool_is_ready(pool: str) -> None:
     assert names == set(json.loads(get(pool, "configmap", "pool")["data"]["LOYALNEST_PEERS"])) | {"api-gateway"}
     for name in names:
         assert f"http://{name}:8080/readyz 200" in log
+
+
+def test_a_stranger_reaches_the_gateway_and_nothing_else(stranger: str, backing: str, pool: str) -> None:
+    gateway = f"api-gateway.{pool}.svc:8080"
+    stores = [f"postgresql.{backing}.svc:5432", f"redis.{backing}.svc:6379", f"kafka.{backing}.svc:9092"]
+    services = [f"points.{pool}.svc:9090", f"auth.{pool}.svc:8080", f"api-gateway.{pool}.svc:9090"]
+    found = reached(stranger, gateway, *stores, *services)
+    assert found == {gateway: "open", **dict.fromkeys([*stores, *services], "shut")}
 
 
 def test_an_upgrade_of_the_pool_rolls_its_pods(namespaces: Namespaces, pool: str) -> None:
