@@ -56,6 +56,11 @@ class OperatorSettings(EnvironmentSettings):
         default_factory=lambda: [{"ipBlock": {"cidr": "0.0.0.0/0"}}],
         description="NetworkPolicy peers of PostgreSQL, Kafka and Redis, as JSON.",
     )
+    dns_peers: list[dict[str, Any]] = Field(
+        default_factory=list,
+        description="NetworkPolicy peers that resolve names on port 53, as JSON. Empty: any, for clusters have them in"
+        " many places.",
+    )
     edge_peers: list[dict[str, Any]] = Field(
         default_factory=list,
         description="NetworkPolicy peers that may call the gateway, such as the Ingress controller's namespace."

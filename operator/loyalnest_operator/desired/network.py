@@ -12,10 +12,6 @@ from loyalnest_operator.facts import Manifest
 _DNS_PORT = 53
 _HTTPS_PORT = 443
 
-_DNS_PEERS: list[dict[str, Any]] = [
-    {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}},
-    {"ipBlock": {"cidr": "169.254.0.0/16"}},  # a cache on the node
-]
 _PRIVATE = ["10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"]
 _PRIVATE_6 = ["::1/128", "fc00::/7", "fe80::/10"]
 _OUTSIDE = [
@@ -44,7 +40,7 @@ def _stores(packing: Packing) -> Manifest:
         "podSelector": {"matchLabels": {names.PROGRAM: packing.name}},
         "policyTypes": ["Egress"],
         "egress": [
-            _rule("to", _DNS_PEERS, names_ports),
+            _rule("to", settings.dns_peers, names_ports),
             _rule("to", settings.backing_peers, [_tcp(port) for port in ports(settings)]),
             *settings.more_egress,
         ],
