@@ -131,9 +131,11 @@ def test_the_crd_is_installed_as_it_stands_and_kept() -> None:
 
 def test_rights_are_narrow_sorted_and_explained() -> None:
     objects = full("loyalnest-operator")
-    rules = [rule for each in objects if each["kind"] in {"Role", "ClusterRole"} for rule in each["rules"]]
-    named = [(group, resource) for rule in rules for group in rule["apiGroups"] for resource in rule["resources"]]
-    assert len(named) == len(set(named)), "a resource is named twice"
+    roles = [each for each in objects if each["kind"] in {"Role", "ClusterRole"}]
+    rules = [rule for each in roles for rule in each["rules"]]
+    for role in roles:
+        named = [(group, each) for rule in role["rules"] for group in rule["apiGroups"] for each in rule["resources"]]
+        assert len(named) == len(set(named)), "a resource is named twice"
     for rule in rules:
         for part in ("apiGroups", "resources", "verbs"):
             assert "*" not in rule[part]
