@@ -17,6 +17,18 @@ def _complete(resources: Resources) -> Resources:
     return resources
 
 
+_PRIVATE = ("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16")
+_PRIVATE_6 = ("::1/128", "fc00::/7", "fe80::/10")
+
+
+def _outside() -> list[dict[str, Any]]:
+    """Everywhere but private networks and the clouds' metadata services."""
+    return [
+        {"ipBlock": {"cidr": "0.0.0.0/0", "except": list(_PRIVATE)}},
+        {"ipBlock": {"cidr": "::/0", "except": list(_PRIVATE_6)}},
+    ]
+
+
 PodResources = Annotated[Resources, AfterValidator(_complete)]
 
 
@@ -60,6 +72,11 @@ class OperatorSettings(EnvironmentSettings):
         default_factory=list,
         description="NetworkPolicy peers that resolve names on port 53, as JSON. Empty: any, for clusters have them in"
         " many places.",
+    )
+    outside_peers: list[dict[str, Any]] = Field(
+        default_factory=_outside,
+        description="NetworkPolicy peers of servers outside the platform, such as Shopify's, on port 443, as JSON."
+        " Without it: everywhere but private networks.",
     )
     edge_peers: list[dict[str, Any]] = Field(
         default_factory=list,

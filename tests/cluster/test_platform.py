@@ -171,6 +171,8 @@ def operator_values(backing: str, tag: str = TAG) -> dict[str, Any]:
         "settings": {
             "kafkaBrokers": f"kafka.{backing}.svc:9092",
             "backingPeers": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": backing}}}],
+            # Not every network plugin understands IPv6, which the default has too.
+            "outsidePeers": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["10.0.0.0/8", "169.254.0.0/16"]}}],
             "wavePercents": [100],
             "leaseSeconds": 5,
         },

@@ -12,14 +12,6 @@ from loyalnest_operator.facts import Manifest
 _DNS_PORT = 53
 _HTTPS_PORT = 443
 
-_PRIVATE = ["10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"]
-_PRIVATE_6 = ["::1/128", "fc00::/7", "fe80::/10"]
-_OUTSIDE = [
-    {"ipBlock": {"cidr": "0.0.0.0/0", "except": _PRIVATE}},
-    {"ipBlock": {"cidr": "::/0", "except": _PRIVATE_6}},
-]
-"""Everywhere but private networks and the clouds' metadata services."""
-
 
 def policies(packing: Packing) -> list[Manifest]:
     """Deny everything; allow every pod of the program its stores; allow each workload what is its own."""
@@ -76,7 +68,7 @@ def _egress(packing: Packing, workload: Workload) -> list[dict[str, Any]]:
     if called := sorted(called for caller, called in packing.calls if caller == workload.component):
         rules.append(_rule("to", _peers(packing, called), [_tcp(GRPC_PORT)]))
     if workload.calls_out:
-        rules.append(_rule("to", _OUTSIDE, [_tcp(_HTTPS_PORT)]))
+        rules.append(_rule("to", packing.facts.settings.outside_peers, [_tcp(_HTTPS_PORT)]))
     return rules
 
 
