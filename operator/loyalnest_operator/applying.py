@@ -5,20 +5,17 @@ from collections.abc import Iterable, Sequence
 import structlog
 
 from loyalnest_operator.cache import Cache
-from loyalnest_operator.cluster import Cluster, FieldConflict, Refused
+from loyalnest_operator.cluster import Cluster, FieldConflict
 from loyalnest_operator.events import Recorder
 from loyalnest_operator.facts import Manifest
 from loyalnest_operator.kinds import NAMESPACE
-from loyalnest_operator.names import DESIRED_HASH, PROGRAM
-from loyalnest_operator.objects import Ref, contains, decoded, differences, ref_of, with_hash
+from loyalnest_operator.names import DESIRED_HASH, FIELD_MANAGER, MANAGED_BY, PROGRAM
+from loyalnest_operator.objects import Ref, changes, contains, decoded, ref_of, with_hash
+from loyalnest_operator.obstacles import Obstacle, Waiting
 
 log = structlog.get_logger(__name__)
 
 MOST_DIFFERENCES = 3
-
-
-class NamespaceTaken(Refused):
-    """The namespace that a program would have is somebody else's."""
 
 
 class Applier:
@@ -30,20 +27,37 @@ class Applier:
         self._recorder = recorder
 
     async def apply(self, program: str, manifests: Iterable[Manifest]) -> None:
-        """Make every object what its manifest says. Raises FieldConflict if somebody means to keep a field."""
+        """Make every object what its manifest says.
+
+        Raises FieldConflict, after all the others are right, for objects of which somebody means to keep a field.
+        """
+        conflicts: list[FieldConflict] = []
         for manifest in manifests:
-            await self._apply(program, manifest)
+            try:
+                await self._apply(program, manifest)
+            except FieldConflict as conflict:
+                conflicts.append(conflict)
+        if conflicts:
+            causes = {field: words for each in conflicts for field, words in each.causes.items()}
+            raise FieldConflict(" ".join(each.detail for each in conflicts), causes)
 
     async def claim(self, program: str, namespace: Manifest) -> None:
-        """Make the program's namespace, unless one of that name is there without our label."""
+        """Make the program's namespace.
+
+        Raises Obstacle if one of that name is there without our label, and Waiting while it is being deleted.
+        """
         ref = ref_of(namespace)
-        if ref not in self._cache.objects(program):
+        seen = self._cache.objects(program).get(ref)
+        if seen is not None and seen.deleting:
+            raise Waiting("NamespaceDeleting", f"Somebody deleted the namespace {ref.name}. It is made again then.")
+        if seen is None:
             live = await self._cluster.get(NAMESPACE, ref.name)
             owner = ((live or {}).get("metadata", {}).get("labels") or {}).get(PROGRAM, "")
             if live is not None and owner != program:
-                raise NamespaceTaken(
+                raise Obstacle(
+                    "NamespaceTaken",
                     f"The namespace {ref.name} is there and not ours. Delete it, or hand it over: "
-                    f"kubectl label namespace {ref.name} {PROGRAM}={program}"
+                    f"kubectl label namespace {ref.name} {MANAGED_BY}={FIELD_MANAGER} {PROGRAM}={program}",
                 )
         await self._apply(program, namespace)
 
@@ -64,11 +78,6 @@ class Applier:
         if self._right(program, manifest):
             return
         seen = self._cache.objects(program).get(ref)
-        if seen is not None and seen.content is not None and seen.desired_hash == _hash(manifest):
-            drift = differences(decoded(seen.content), manifest)
-            log.info("drift", program=program, object=str(ref), fields=drift[:MOST_DIFFERENCES])
-            what = "; ".join(drift[:MOST_DIFFERENCES])
-            await self._recorder.warn(program, "DriftCorrected", f"{ref} was changed and is put right: {what}")
         try:
             live = await self._cluster.apply(manifest, force=False)
         except FieldConflict as conflict:
@@ -76,6 +85,11 @@ class Applier:
                 raise
             live = await self._cluster.apply(manifest, force=True)
         self._cache.applied(live)
+        if seen is not None and seen.content is not None and seen.desired_hash == _hash(manifest):
+            drift = changes(decoded(seen.content), manifest)[:MOST_DIFFERENCES]
+            log.info("drift", program=program, object=str(ref), fields=drift)
+            words = f"{ref} was changed and was put right: {'; '.join(drift)}"
+            await self._recorder.warn(program, "DriftCorrected", words)
 
     def _right(self, program: str, manifest: Manifest) -> bool:
         """Whether the object is there as it should be, as far as was seen."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from loyalnest_operator import names
+from loyalnest_operator import names, rollout
 from loyalnest_operator.facts import Manifest
 from loyalnest_operator.objects import Ref, content, digest, ref_of
 
@@ -45,7 +45,10 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class ProgramEntry:
-    """A program as it was last seen, encoded, with what others than its own reconcile ask about it."""
+    """A program as it was last seen, encoded, with what others than its own reconcile ask about it.
+
+    failed, aside: see rollout.Member.
+    """
 
     encoded: bytes
     created: str
@@ -54,7 +57,9 @@ class ProgramEntry:
     image: str
     ready: bool
     failed: bool
+    aside: bool
     canary: bool
+    revision: int = 0
     conditions: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -68,6 +73,7 @@ def entry_of(live: Manifest) -> ProgramEntry:
     """What is kept of a program."""
     metadata, status = live["metadata"], live.get("status") or {}
     conditions = {each["type"]: each["status"] for each in status.get("conditions", [])}
+    reason = next((each["reason"] for each in status.get("conditions", []) if each["type"] == "Ready"), "")
     kept = live | {"metadata": {key: value for key, value in metadata.items() if key != "managedFields"}}
     return ProgramEntry(
         encoded=msgspec.json.encode(kept),
@@ -76,8 +82,10 @@ def entry_of(live: Manifest) -> ProgramEntry:
         version=status.get("version", ""),
         image=status.get("image", ""),
         ready=conditions.get("Ready") == "True",
-        failed=conditions.get("Degraded") == "True",
+        failed=reason in rollout.FAULTS,
+        aside=reason in rollout.ASIDE,
         canary=(metadata.get("labels") or {}).get(names.CANARY) == "true",
+        revision=int(metadata.get("resourceVersion", "0")),
         conditions=tuple(sorted(conditions.items())),
     )
 
@@ -88,6 +96,7 @@ class Cache:
 
     programs: dict[str, ProgramEntry] = field(default_factory=dict)
     _objects: dict[str, dict[Ref, Seen]] = field(default_factory=dict)
+    _owners: dict[Ref, str] = field(default_factory=dict)
     _domains: dict[str, set[str]] = field(default_factory=dict)
     generation: int = 0
     """Counts changes that matter to others than the program itself."""
@@ -96,6 +105,8 @@ class Cache:
         """Take in news of a program. Whether they are news to its reconcile: anything but its status."""
         name = live["metadata"]["name"]
         before = self.programs.get(name)
+        if before is not None and int(live["metadata"].get("resourceVersion", "0")) < before.revision:
+            return False  # older than the answer to our own write
         if deleted:
             self._domain(before, name, add=False)
             self.programs.pop(name, None)
@@ -108,12 +119,7 @@ class Cache:
         if before is None:
             self.generation += 1
             return True
-        if (before.version, before.image, before.ready, before.failed) != (
-            after.version,
-            after.image,
-            after.ready,
-            after.failed,
-        ):
+        if _part(before) != _part(after):
             self.generation += 1
         return bool(_wish(before.live) != _wish(live))
 
@@ -126,37 +132,37 @@ class Cache:
         """All programs with this shop domain."""
         return set(self._domains.get(domain, ()))
 
-    def see_object(self, live: Manifest, *, deleted: bool) -> str:
-        """Take in news of an object; the program to be woken for it, or nothing."""
-        program = _program_of(live)
-        if not program:
-            return ""
-        ref = ref_of(live)
-        there = self._objects.setdefault(program, {})
-        before = there.get(ref)
-        if deleted:
-            there.pop(ref, None)
-            if not there:
-                self._objects.pop(program, None)
-            return program if before is not None else ""
+    def see_object(self, live: Manifest, *, deleted: bool) -> list[str]:
+        """Take in news of an object; the programs to be woken for it.
+
+        If its label has been changed or taken away, it is gone to the program that it belonged to.
+        """
+        ref, program = ref_of(live), _program_of(live)
+        owner = self._owners.get(ref, "")
+        before = self._objects[owner][ref] if owner else None
         version = int(live["metadata"].get("resourceVersion", "0"))
         if before is not None and version < before.version:
-            return ""  # older than the answer to our own apply
+            return []  # older than the answer to our own apply
+        if deleted or program != owner:
+            self._drop(ref)
+        if deleted or not program:
+            return [owner] if owner else []
         after = _seen(live, version)
-        if before is not None:
+        if before is not None and program == owner:
             after.settled = before.settled
         if not after.unchecked:
             after.content = None
-        there[ref] = after
-        changed = before is None or (before.state, before.deleting) != (after.state, after.deleting) or after.unchecked
-        return program if changed else ""
+        self._put(program, ref, after)
+        if program != owner:
+            return [each for each in (owner, program) if each]
+        same = before is not None and (before.state, before.deleting) == (after.state, after.deleting)
+        return [] if same and not after.unchecked else [program]
 
     def applied(self, live: Manifest) -> None:
         """Take in the answer to an apply of ours: it is right as it is."""
-        program = _program_of(live)
         after = _seen(live, int(live["metadata"]["resourceVersion"]))
         after.settled, after.content = after.digest, None
-        self._objects.setdefault(program, {})[ref_of(live)] = after
+        self._put(_program_of(live), ref_of(live), after)
 
     def settle(self, program: str, ref: Ref) -> None:
         """The object was looked at, and is right."""
@@ -170,13 +176,25 @@ class Cache:
     def missed(self, kind: str, there: set[Ref], version: int) -> list[str]:
         """Forget the objects of a kind that a list of that version does not have; the programs they belonged to."""
         found: list[str] = []
-        for program, objects in list(self._objects.items()):
-            gone = [ref for ref, seen in objects.items() if ref.kind == kind and ref not in there]
-            for ref in gone:
-                if objects[ref].version <= version:
-                    del objects[ref]
-                    found.append(program)
+        for ref, program in list(self._owners.items()):
+            if ref.kind == kind and ref not in there and self._objects[program][ref].version <= version:
+                self._drop(ref)
+                found.append(program)
         return found
+
+    def _put(self, program: str, ref: Ref, seen: Seen) -> None:
+        if self._owners.get(ref, program) != program:
+            self._drop(ref)
+        self._owners[ref] = program
+        self._objects.setdefault(program, {})[ref] = seen
+
+    def _drop(self, ref: Ref) -> None:
+        program = self._owners.pop(ref, "")
+        if program:
+            there = self._objects[program]
+            del there[ref]
+            if not there:
+                del self._objects[program]
 
     def _domain(self, entry: ProgramEntry | None, name: str, *, add: bool) -> None:
         if entry is None or not entry.domain:
@@ -188,6 +206,11 @@ class Cache:
             there.discard(name)
         if not there:
             del self._domains[entry.domain]
+
+
+def _part(entry: ProgramEntry) -> tuple[str, str, bool, bool, bool, bool]:
+    """What the fleet's upgrade depends on."""
+    return entry.version, entry.image, entry.ready, entry.failed, entry.aside, entry.canary
 
 
 def _wish(live: Manifest) -> Any:

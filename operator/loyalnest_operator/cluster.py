@@ -1,7 +1,7 @@
 """The API server: the few calls that the operator makes, each counted, each with a time limit."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, cast
 
 import aiohttp
@@ -13,7 +13,7 @@ from kubernetes.aio.config.config_exception import ConfigException
 from loyalnest.kit.errors import InvalidInput, Unavailable
 from loyalnest_operator import metrics
 from loyalnest_operator.facts import Manifest
-from loyalnest_operator.kinds import PROGRAM, Kind, kind_of
+from loyalnest_operator.kinds import LEASE, PROGRAM, Kind, kind_of
 from loyalnest_operator.names import FIELD_MANAGER
 from loyalnest_operator.objects import Ref, ref_of, with_hash
 
@@ -47,6 +47,8 @@ class Cluster:
 
     def __init__(self, api: Any) -> None:
         self._api = api
+        self.may_write: Callable[[], bool] = lambda: True
+        """Asked before every write but those of the Lease itself, so that one who has lost the lead writes nothing."""
 
     @classmethod
     async def connect(cls, kubeconfig: str | None = None, connections: int = 32) -> "Cluster":
@@ -168,6 +170,8 @@ class Cluster:
         what: str = "",
     ) -> tuple[int, bytes]:
         """The answer's status, 2xx or 404 of a read, a patch or a delete, and its body. Raises the rest as errors."""
+        if verb != "GET" and kind is not LEASE and not self.may_write():
+            raise Unavailable("The lead is not ours any more, so nothing is written.")
         headers = {"Accept": "application/json", "Content-Type": content_type}
         code = "error"
         try:
@@ -194,13 +198,16 @@ class Cluster:
 
 
 def _object(body: bytes) -> Manifest:
-    return cast("Manifest", msgspec.json.decode(body))
+    try:
+        return cast("Manifest", msgspec.json.decode(body))
+    except msgspec.DecodeError as error:
+        raise Unavailable(f"What the API server answers is no JSON: {error}.") from error
 
 
 def _error(status: int, content: bytes, what: str) -> Exception:
     try:
         answer = _object(content)
-    except msgspec.DecodeError:
+    except Unavailable:
         answer = {"message": content[:200].decode(errors="replace")}
     message = f"{what}: {answer.get('message', '')} (HTTP {status})"
     if status == 409:

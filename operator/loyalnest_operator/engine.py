@@ -25,10 +25,11 @@ from loyalnest_operator.settings import OperatorSettings
 
 log = structlog.get_logger(__name__)
 
-STALL_SECONDS = 120.0
-"""So long without news of the own Lease, which is renewed every few seconds, and the watches count as stalled."""
+STALL_LEASES = 8
+"""So many durations of the own Lease, which is renewed several times in each, without news of it: watches stall."""
 BEHIND_SECONDS = 300.0
 """So long may a due program wait before the process counts as stuck."""
+RELIST_SECONDS = 1.0
 OBSERVE_SECONDS = 5.0
 
 
@@ -50,15 +51,17 @@ class Engine:
         recorder = Recorder(cluster, identity, self._uid_of)
         self.reconciler = Reconciler(settings, services, cluster, self.cache, backing, recorder, clock)
         self.queue = Queue(self.reconciler.reconcile, settings.workers, settings.retry_seconds)
+        self._stall_seconds = STALL_LEASES * settings.lease_seconds
         self._heard_at: float | None = None
 
     async def run(self) -> None:
         """Work until a signal or a cancellation. Raises what ends the watches or the queue."""
-        await self.relist()
+        self._heard_at = time.monotonic()
+        while not await self._relisted():  # noqa: ASYNC110 - the API server comes back
+            await asyncio.sleep(RELIST_SECONDS)
         for name in self.cache.programs:
             self.queue.add(name)
         log.info("engine.started", programs=len(self.cache.programs))
-        self._heard_at = time.monotonic()
         async with asyncio.TaskGroup() as group:
             others = [group.create_task(work) for work in (self.queue.run(), self._relist_forever(), self._observe())]
             await self._watch()  # Kopf ends at SIGTERM
@@ -68,7 +71,7 @@ class Engine:
     def problems(self) -> dict[str, str]:
         """What is wrong with this process, by name; nothing while it works."""
         found: dict[str, str] = {}
-        if self._heard_at is not None and time.monotonic() - self._heard_at > STALL_SECONDS:
+        if self._heard_at is not None and time.monotonic() - self._heard_at > self._stall_seconds:
             found["watch"] = f"no news for {time.monotonic() - self._heard_at:.0f} s"
         if self.queue.oldest() > BEHIND_SECONDS:
             found["queue"] = f"a program has waited for {self.queue.oldest():.0f} s"
@@ -81,7 +84,7 @@ class Engine:
     def program_changed(self, live: Manifest, *, deleted: bool) -> None:
         """See watch.Listener."""
         name = live["metadata"]["name"]
-        before, domain = self.cache.generation, live.get("spec", {}).get("shop", {}).get("domain", "")
+        domain = live.get("spec", {}).get("shop", {}).get("domain", "")
         if self.cache.see_program(live, deleted=deleted):
             if deleted:
                 self.queue.forget(name)
@@ -89,15 +92,14 @@ class Engine:
                     self.queue.add(other)
             else:
                 self.queue.add(name)
-        if self.cache.generation != before:
-            for waiting in self.reconciler.fleet.waiting():
-                self.queue.add(waiting)
+        for other in self.reconciler.fleet.news():
+            self.queue.add(other)
 
     def object_changed(self, live: Manifest, *, deleted: bool) -> None:
         """See watch.Listener."""
-        program = self.cache.see_object(live, deleted=deleted)
-        if program in self.cache.programs:
-            self.queue.add(program)
+        for program in self.cache.see_object(live, deleted=deleted):
+            if program in self.cache.programs:
+                self.queue.add(program)
 
     async def relist(self) -> None:
         """Look at everything there is, so that what the watches missed is noticed too."""
@@ -129,10 +131,15 @@ class Engine:
     async def _relist_forever(self) -> None:
         while True:
             await asyncio.sleep(self._settings.resync_seconds)
-            try:
-                await self.relist()
-            except LoyalNestError as error:
-                log.warning("engine.not_relisted", error=error.detail)
+            await self._relisted()
+
+    async def _relisted(self) -> bool:
+        try:
+            await self.relist()
+        except LoyalNestError as error:
+            log.warning("engine.not_relisted", error=error.detail)
+            return False
+        return True
 
     async def _watch(self) -> None:
         await kopf.operator(

@@ -12,14 +12,14 @@ class Fleet:
         self._settings = settings
         self._cache = cache
         self._generation = -1
-        self._plan = Plan(frozenset(), 0, 0)
+        self._plan = self._told = Plan(frozenset(), 0, 0)
 
     def plan(self) -> Plan:
         """Who may run the operator's image."""
         if self._generation != self._cache.generation:
             self._generation = self._cache.generation
             members = [
-                Member(name, entry.image, entry.ready, entry.failed, entry.canary)
+                Member(name, entry.image, entry.ready, entry.failed, entry.canary, entry.aside)
                 for name, entry in self._cache.programs.items()
             ]
             self._plan = plan(members, self._settings.image, self._settings.wave_percents)
@@ -41,11 +41,16 @@ class Fleet:
             return f"The upgrade stopped at wave {found.wave} of {found.waves}: {found.halted_by} is degraded with it."
         return f"The upgrade is at wave {found.wave} of {found.waves}."
 
-    def waiting(self) -> list[str]:
-        """Programs that may run the operator's image and do not yet."""
-        admitted = self.plan().admitted
+    def news(self) -> list[str]:
+        """Programs of another image for which the plan has changed since this was last asked."""
+        before, now = self._told, self.plan()
+        if now is before:
+            return []
+        self._told = now
+        for_all = (before.wave, before.halted_by) != (now.wave, now.halted_by)
         return [
             name
             for name, entry in self._cache.programs.items()
-            if entry.image and entry.image != self._settings.image and name in admitted
+            if entry.image not in ("", self._settings.image)
+            and (for_all or (name in now.admitted and name not in before.admitted))
         ]

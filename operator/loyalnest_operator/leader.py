@@ -2,9 +2,11 @@
 
 Time is the local monotonic clock, as in Kubernetes' own components: a candidate takes over only after it has itself
 seen the Lease unchanged for its whole duration, and a leader that could not renew for two thirds of it stops by then.
+Between the two nobody leads, so that there are never two leaders.
 """
 
 import asyncio
+import math
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -20,6 +22,8 @@ from loyalnest_operator.names import labels_of_operator
 log = structlog.get_logger(__name__)
 
 NAME = "loyalnest-operator"
+MOST_PAUSE_SECONDS = 3.0
+"""A Lease that was released is taken so soon, however long it would have lasted."""
 
 
 class Leadership:
@@ -31,12 +35,12 @@ class Leadership:
         self._identity = identity
         self._seconds = seconds
         self._seen: tuple[str, float] = ("", 0.0)
-        self._renewed = 0.0
+        self._renewed = -math.inf
 
     @property
     def pause(self) -> float:
         """Seconds between two tries."""
-        return self._seconds / 5
+        return min(self._seconds / 5, MOST_PAUSE_SECONDS)
 
     async def acquire(self) -> None:
         """Return when this candidate leads."""
@@ -46,30 +50,40 @@ class Leadership:
 
     async def hold(self) -> None:
         """Renew for as long as possible; return when the lead is lost."""
-        while time.monotonic() - self._renewed < self._seconds * 2 / 3:
-            await asyncio.sleep(self.pause)
-            await self._try()
+        while (left := self._left()) > 0:
+            await asyncio.sleep(min(self.pause, left))
+            if await self._try(self._left()) is False:
+                self._renewed = -math.inf
         log.error("leader.lost", identity=self._identity)
+
+    def leads(self) -> bool:
+        """Whether the lead is surely ours at this moment. Nothing may be written without, however late it is asked."""
+        return self._left() > 0
 
     async def release(self) -> None:
         """Let the next one begin at once."""
         try:
-            lease = await self._cluster.get(LEASE, NAME, self._namespace)
-            if lease is not None and lease["spec"].get("holderIdentity") == self._identity:
-                lease["spec"]["holderIdentity"] = ""
-                await self._cluster.replace(LEASE, NAME, lease, self._namespace)
-        except LoyalNestError as error:
-            log.warning("leader.not_released", error=error.detail)
+            async with asyncio.timeout(self._seconds / 3):
+                lease = await self._cluster.get(LEASE, NAME, self._namespace)
+                if lease is not None and lease["spec"].get("holderIdentity") == self._identity:
+                    lease["spec"]["holderIdentity"] = ""
+                    await self._cluster.replace(LEASE, NAME, lease, self._namespace)
+        except (LoyalNestError, TimeoutError) as error:
+            log.warning("leader.not_released", error=repr(error))
 
-    async def _try(self) -> bool:
-        """Whether the Lease is ours as of now."""
+    def _left(self) -> float:
+        """For how many seconds the lead is surely ours without another renewal."""
+        return self._renewed + self._seconds * 2 / 3 - time.monotonic()
+
+    async def _try(self, most: float = math.inf) -> bool | None:
+        """Whether the Lease is ours as of now; None if that could not be found out in `most` seconds."""
         began = time.monotonic()
         try:
-            async with asyncio.timeout(self._seconds / 3):
+            async with asyncio.timeout(min(self._seconds / 3, most)):
                 ours = await self._take()
         except (LoyalNestError, TimeoutError) as error:
-            log.warning("leader.no_answer", error=str(error))
-            return False
+            log.warning("leader.no_answer", error=repr(error))
+            return None
         if ours:
             self._renewed = began
         return ours

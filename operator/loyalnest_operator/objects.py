@@ -9,6 +9,9 @@ import msgspec
 from loyalnest_operator.facts import Manifest
 from loyalnest_operator.names import DESIRED_HASH
 
+_SELECTORS = frozenset({"selector", "podSelector", "namespaceSelector", "labelSelector", "nodeSelector"})
+"""Fields that the API server takes as a whole, not key by key."""
+
 
 class Ref(NamedTuple):
     """Which object. `namespace` is empty for one of the whole cluster."""
@@ -62,11 +65,13 @@ def contains(live: Any, desired: Any) -> bool:
     """Whether `live` says everything that `desired` says. What it says besides belongs to others.
 
     Lists of named things (containers, ports, variables) are compared by name, as the API server merges them; other
-    lists must be the same, element by element. A field that we no longer desire shows in the digest, not here.
+    lists must be the same, element by element, and so must selectors, of which one word more selects something else.
+    A field that we no longer desire shows in the digest, not here.
     """
     if isinstance(desired, dict):
         return isinstance(live, dict) and all(
-            key in live and contains(live[key], value) for key, value in desired.items()
+            key in live and (live[key] == value if key in _SELECTORS else contains(live[key], value))
+            for key, value in desired.items()
         )
     if isinstance(desired, list):
         if not isinstance(live, list):
@@ -78,6 +83,12 @@ def contains(live: Any, desired: Any) -> bool:
     return type(live) is type(desired) and bool(live == desired)
 
 
+def changes(live: Manifest, desired: Manifest) -> list[str]:
+    """`differences` of two objects, for everybody to read: nothing of what is in a Secret is shown."""
+    found = differences(live, desired)
+    return [each.partition(":")[0] for each in found] if desired["kind"] == "Secret" else found
+
+
 def differences(live: Any, desired: Any, path: str = "") -> list[str]:
     """The places where `live` does not say what `desired` says, for people: `spec.replicas: 3, should be 2`."""
     if contains(live, desired):
@@ -86,7 +97,12 @@ def differences(live: Any, desired: Any, path: str = "") -> list[str]:
         found: list[str] = []
         for key, value in desired.items():
             place = f"{path}.{key}" if path else key
-            found += [f"{place}: missing"] if key not in live else differences(live[key], value, place)
+            if key not in live:
+                found.append(f"{place}: missing")
+            elif key not in _SELECTORS:
+                found += differences(live[key], value, place)
+            elif live[key] != value:
+                found.append(f"{place}: {_short(live[key])}, should be {_short(value)}")
         return found
     if isinstance(desired, list) and isinstance(live, list):
         return _list_differences(live, desired, path)

@@ -2,7 +2,6 @@
 
 from loyalnest.kit.errors import LoyalNestError, Unavailable
 from loyalnest.kit.program import InvalidPrograms
-from loyalnest_operator.applying import NamespaceTaken
 from loyalnest_operator.cluster import FieldConflict, Refused
 
 
@@ -23,7 +22,6 @@ class Waiting(Exception):
 
 
 _REASONS: tuple[tuple[type[LoyalNestError], str], ...] = (
-    (NamespaceTaken, "NamespaceTaken"),
     (FieldConflict, "FieldConflict"),
     (Refused, "Refused"),
     (InvalidPrograms, "InvalidSpec"),

@@ -9,7 +9,7 @@ from loyalnest_operator.cluster import Cluster
 from loyalnest_operator.facts import Manifest
 from loyalnest_operator.kinds import OWNED, kind_of
 from loyalnest_operator.names import DESIRED_HASH
-from loyalnest_operator.objects import Ref, differences, ref_of, with_hash
+from loyalnest_operator.objects import Ref, changes, ref_of, with_hash
 from loyalnest_operator.settings import OperatorSettings
 
 
@@ -40,10 +40,8 @@ async def _step(cluster: Cluster, manifest: Manifest) -> Step:
     live = await cluster.get(kind_of(ref.api_version, ref.kind), ref.name, ref.namespace)
     if live is None:
         return Step("create", ref)
-    fields = differences(live, manifest)
+    fields = changes(live, manifest)
     annotations = live["metadata"].get("annotations") or {}
     if not fields and annotations.get(DESIRED_HASH) != with_hash(manifest)["metadata"]["annotations"][DESIRED_HASH]:
         fields = ["a field that is there is no longer desired"]
-    if ref.kind == "Secret":  # never show what is in it
-        fields = [each.partition(":")[0] for each in fields]
     return Step("change" if fields else "keep", ref, fields)

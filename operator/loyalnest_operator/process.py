@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import socket
 import uuid
 from collections.abc import Sequence
@@ -28,29 +29,43 @@ async def run(settings: OperatorSettings, services: Sequence[Service], backing: 
     engine = Engine(settings, services, cluster, backing, identity)
     health = HealthServer(settings.health_port, engine.problems)
     leadership = Leadership(cluster, settings.namespace, identity, settings.lease_seconds)
+    cluster.may_write = leadership.leads
     await health.start()
     log.info("operator.started", identity=identity, health_port=health.port, image=settings.image)
+    serving = asyncio.create_task(_serve(engine, leadership), name="serve")
+    # A container's first process ignores a signal that it has no handler for. Kopf puts its own in place of these.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, serving.cancel)
     try:
-        await leadership.acquire()
-        metrics.LEADER.set(1)
-        try:
-            await _lead(engine, leadership)
-        finally:
-            metrics.LEADER.set(0)
-            await leadership.release()
+        await serving
+    except asyncio.CancelledError:
+        if not serving.cancelled():
+            raise
     finally:
         await health.stop()
         await cluster.close()
+
+
+async def _serve(engine: Engine, leadership: Leadership) -> None:
+    await leadership.acquire()
+    metrics.LEADER.set(1)
+    try:
+        await _lead(engine, leadership)
+    finally:
+        metrics.LEADER.set(0)
+        await leadership.release()
 
 
 async def _lead(engine: Engine, leadership: Leadership) -> None:
     """Work as long as the lead lasts."""
     working = asyncio.create_task(engine.run(), name="engine")
     holding = asyncio.create_task(leadership.hold(), name="lead")
-    done, pending = await asyncio.wait({working, holding}, return_when=asyncio.FIRST_COMPLETED)
-    for task in pending:
-        task.cancel()
-    await asyncio.gather(*pending, return_exceptions=True)
+    try:
+        done, _ = await asyncio.wait({working, holding}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        working.cancel()
+        holding.cancel()
+        await asyncio.gather(working, holding, return_exceptions=True)
     if working in done:
         working.result()
         return

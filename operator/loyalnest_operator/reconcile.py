@@ -18,7 +18,7 @@ from loyalnest_operator import metrics, names, pods, programs
 from loyalnest_operator.applying import Applier
 from loyalnest_operator.backing import Backing
 from loyalnest_operator.cache import Cache, State
-from loyalnest_operator.cluster import Cluster, Stale
+from loyalnest_operator.cluster import Cluster, FieldConflict, Stale
 from loyalnest_operator.deletion import Deletion
 from loyalnest_operator.desired import Desired, desired, problems
 from loyalnest_operator.events import Recorder
@@ -67,7 +67,8 @@ class Reconciler:
         entry = self._cache.programs.get(name)
         if entry is None:
             return None
-        live, report, failure = entry.live, Report(), None
+        live, report = entry.live, Report()
+        failure: LoyalNestError | None = None
         again: float | None = self._settings.resync_seconds
         try:
             if programs.deleting(live):
@@ -84,9 +85,12 @@ class Reconciler:
             raise
         except LoyalNestError as error:
             failure = error
-            reason = reason_of(error)
+        if failure is None and report.conflicts:
+            failure = Obstacle("FieldConflict", " ".join(report.conflicts))
+        if failure is not None:
+            reason = reason_of(failure)
             metrics.FAILURES.labels(reason).inc()
-            report.broken(reason, error.detail)
+            report.broken(reason, failure.detail)
         await self._write_status(name, live, report)
         if failure is not None:
             raise failure
@@ -113,12 +117,12 @@ class Reconciler:
         wanted = desired(program, facts)
         report.fields |= {"tier": program.spec.tier.value}
         await self._outside(program, facts, report)
-        with _timed("foundation"):
+        with _timed("foundation"), _going_on(report):
             await self._foundation(name, wanted)
+        report.fields |= {"image": facts.image}
         with _timed("preparation"):
             await self._preparing.run(name, wanted.preparation, report)
-        report.fields |= {"image": facts.image}
-        with _timed("workloads"):
+        with _timed("workloads"), _going_on(report):
             await self._applier.apply(name, [*wanted.workloads, *wanted.dashboard])
         self._dashboard(wanted, report)
         await self._check_workloads(name, program, wanted, report)
@@ -223,6 +227,15 @@ def _phase(report: Report, condition: Condition) -> Iterator[None]:
     except LoyalNestError as error:
         report.phases[condition] = _unready(reason_of(error), error.detail)
         raise
+
+
+@contextmanager
+def _going_on(report: Report) -> Iterator[None]:
+    """A field that somebody else keeps is reported in the end, and does not keep the rest from what it should be."""
+    try:
+        yield
+    except FieldConflict as conflict:
+        report.conflicts.append(conflict.detail)
 
 
 @contextmanager

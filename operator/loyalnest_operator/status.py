@@ -38,13 +38,17 @@ class Said:
 
 @dataclass(slots=True)
 class Report:
-    """What one reconcile found out. `phases` that nobody spoke of are Unknown."""
+    """What one reconcile found out. `phases` that nobody spoke of are Unknown.
+
+    conflicts: fields that somebody else keeps, which keep nothing else from being done.
+    """
 
     phases: dict[Condition, Said] = field(default_factory=dict)
     ready: Said = Said(status=False, reason="Waiting")
     progressing: Said = Said(status=False, reason="Idle")
     degraded: Said = Said(status=False, reason="AsExpected")
     fields: dict[str, Any] = field(default_factory=dict)
+    conflicts: list[str] = field(default_factory=list)
 
     def phase(self, condition: Condition, *, ready: bool, reason: str, message: str = "") -> None:
         """Say how far a phase is."""

@@ -19,6 +19,9 @@ OURS = f"{names.MANAGED_BY}={names.FIELD_MANAGER}"
 SERVER_SECONDS = 300
 """How long one watch lasts: it begins anew before the server forgets where it was."""
 
+SILENT_SECONDS = 120
+"""A watch that is silent for so long is begun anew where it was: the server sends a bookmark every minute."""
+
 
 class Listener(Protocol):
     """Who is told."""
@@ -67,6 +70,7 @@ def settings_of() -> kopf.OperatorSettings:
     settings.watching.server_timeout = SERVER_SECONDS
     settings.watching.client_timeout = SERVER_SECONDS + 30
     settings.watching.connect_timeout = 30
+    settings.watching.inactivity_timeout = SILENT_SECONDS
     settings.watching.chunk_size = 500
     settings.networking.request_timeout = 60
     settings.queueing.idle_timeout = 1.0

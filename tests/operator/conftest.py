@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.api_proxy import ApiProxy
 from fixtures.kubelet import Kubelet
 from fixtures.kubernetes import ApiServer, ControlPlane
 from fixtures.operating import World
@@ -65,9 +66,17 @@ async def cluster(api_server: ApiServer) -> AsyncIterator[Cluster]:
 @pytest.fixture
 async def world(
     cluster: Cluster, api_server: ApiServer, postgres_server: EmbeddedPostgres, kafka_brokers: str, tmp_path: Path
-) -> World:
+) -> AsyncIterator[World]:
     """A platform without an operator yet, with a node on which pods seem to run."""
-    environment = {
+    found = World(cluster, api_server.kubeconfig, platform(postgres_server, kafka_brokers), tmp_path)
+    await found.make_namespace(found.system)
+    yield found
+    await found.clear()
+
+
+def platform(postgres_server: EmbeddedPostgres, kafka_brokers: str) -> dict[str, str]:
+    """What the operator is told about the platform."""
+    return {
         "LOYALNEST_OPERATOR_POSTGRES_URL": postgres_server.url("postgres"),
         "LOYALNEST_OPERATOR_KAFKA_BROKERS": kafka_brokers,
         "LOYALNEST_OPERATOR_REDIS_URL": "redis://redis.example.com:6379",
@@ -75,9 +84,32 @@ async def world(
         "LOYALNEST_OPERATOR_IMAGE": "loyalnest/loyalnest:1.0.0",
         "LOYALNEST_OPERATOR_LEASE_SECONDS": "5",
     }
-    found = World(cluster, api_server.kubeconfig, environment, tmp_path)
+
+
+@pytest.fixture
+async def api_proxy(api_server: ApiServer, tmp_path: Path) -> AsyncIterator[ApiProxy]:
+    """A way to the shared API server that can be spoilt."""
+    proxy = ApiProxy(api_server)
+    await proxy.start(tmp_path)
+    yield proxy
+    await proxy.stop()
+
+
+@pytest.fixture
+async def own_world(
+    control_plane: ControlPlane, postgres_server: EmbeddedPostgres, kafka_brokers: str, tmp_path: Path
+) -> AsyncIterator[World]:
+    """A platform on the module's own control plane, with a node, for tests that take the API server away."""
+    server = control_plane.api_server
+    client = await Cluster.connect(str(server.kubeconfig))
+    found = World(client, server.kubeconfig, platform(postgres_server, kafka_brokers), tmp_path)
     await found.make_namespace(found.system)
-    return found
+    node = asyncio.create_task(Kubelet(client).run())
+    yield found
+    await found.clear()
+    node.cancel()
+    await asyncio.gather(node, return_exceptions=True)
+    await client.close()
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loyalnest_operator.names import DESIRED_HASH
-from loyalnest_operator.objects import contains, content, differences, digest, ref_of, with_hash
+from loyalnest_operator.objects import changes, contains, content, differences, digest, ref_of, with_hash
 
 SCALARS = st.one_of(st.booleans(), st.integers(), st.text(max_size=5))
 TREES: st.SearchStrategy[Any] = st.recursive(
@@ -75,3 +75,20 @@ def test_a_status_is_no_content() -> None:
 def test_references_read_well() -> None:
     assert str(ref_of(deployment())) == "Deployment n/d"
     assert str(ref_of({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "x"}})) == "Namespace x"
+
+
+def test_a_selector_is_compared_as_a_whole() -> None:
+    live = {"spec": {"selector": {"app": "a", "more": "b"}, "other": {"app": "a", "more": "b"}}}
+    assert contains(live, {"spec": {"other": {"app": "a"}}})
+    assert not contains(live, {"spec": {"selector": {"app": "a"}}})
+    assert differences(live, {"spec": {"selector": {"app": "a"}}}) == [
+        'spec.selector: {"app": "a", "more": "b"}, should be {"app": "a"}'
+    ]
+
+
+def test_nothing_of_a_secret_is_shown() -> None:
+    live = {"apiVersion": "v1", "kind": "Secret", "data": {"key": "bGl2ZQ=="}}
+    assert changes(live, live | {"data": {"key": "d2FudGVk"}}) == ["data.key"]
+    assert changes(live | {"kind": "ConfigMap"}, live | {"kind": "ConfigMap", "data": {"key": "b"}}) == [
+        'data.key: "bGl2ZQ==", should be "b"'
+    ]

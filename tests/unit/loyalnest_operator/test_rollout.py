@@ -88,3 +88,18 @@ def test_a_healthy_fleet_comes_to_its_end_in_so_many_waves(members: list[Member]
     for _ in range(len(percents) + 3):
         healthy = upgraded(healthy, plan(healthy, NEW, percents).admitted)
     assert all(each.image == NEW for each in healthy)
+
+
+def test_a_program_that_stands_still_for_a_reason_of_its_own_is_not_waited_for() -> None:
+    members = fleet(8, canaries=2)
+    members[0] = replace(members[0], ready=False, aside=True)
+    first = plan(members, NEW, [50])
+    assert first.admitted == {"p0", "p1"}
+    upgraded_canary = [replace(each, image=NEW) if each.name == "p1" else each for each in members]
+    assert len(plan(upgraded_canary, NEW, [50]).admitted) == 4
+
+
+def test_a_program_that_stands_still_may_have_the_image_when_its_wave_has_come() -> None:
+    members = [replace(each, image=NEW) for each in fleet(4)]
+    members[2] = replace(members[2], image=OLD, ready=False, aside=True)
+    assert "p2" in plan(members, NEW, [50]).admitted
