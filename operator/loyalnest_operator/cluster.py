@@ -149,12 +149,14 @@ class Cluster:
         _, answer = await self._call("PUT", kind, path, {"fieldManager": FIELD_MANAGER}, body)
         return _object(answer)
 
-    async def delete(self, ref: Ref) -> bool:
-        """Delete an object and, in the background, what depends on it. False if it was not there."""
+    async def delete(self, ref: Ref, *, foreground: bool = False) -> bool:
+        """Delete an object and what depends on it. False if it was not there.
+
+        foreground: the object itself goes last, such as a Deployment after its pods.
+        """
         kind = kind_of(ref.api_version, ref.kind)
-        status, _ = await self._call(
-            "DELETE", kind, kind.path(ref.namespace, ref.name), {"propagationPolicy": "Background"}
-        )
+        policy = "Foreground" if foreground else "Background"
+        status, _ = await self._call("DELETE", kind, kind.path(ref.namespace, ref.name), {"propagationPolicy": policy})
         return status != 404
 
     async def _call(

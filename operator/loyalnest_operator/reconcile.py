@@ -70,11 +70,12 @@ class Reconciler:
         live, report, failure = entry.live, Report(), None
         again: float | None = self._settings.resync_seconds
         try:
-            if programs.deleting(live):
-                again = await self._delete(live, report)
-            elif programs.paused(live):
-                report.stopped("Paused", f"The annotation {names.PAUSED} is true: everything is left alone.")
-                report.phases = {}
+            if programs.paused(live):
+                report.stopped("Paused", _paused(live))
+            elif programs.deleting(live):
+                with _timed("deletion"):
+                    await self._deletion.run(live)
+                return None
             else:
                 await self._walk(live, report)
         except Waiting as waiting:
@@ -91,14 +92,6 @@ class Reconciler:
         if failure is not None:
             raise failure
         return again
-
-    async def _delete(self, live: Manifest, report: Report) -> float | None:
-        with _timed("deletion"):
-            wait = await self._deletion.step(live)
-        if wait is None:
-            return None
-        report.stopped("Deleting", wait)
-        return 5.0
 
     async def _walk(self, live: Manifest, report: Report) -> None:
         name = live["metadata"]["name"]
@@ -209,6 +202,11 @@ class Reconciler:
                 written = await self._cluster.patch(PROGRAM, name, {"status": after}, subresource="status")
             if written is not None:
                 self._cache.see_program(written, deleted=False)
+
+
+def _paused(live: Manifest) -> str:
+    what = "everything is left alone, and the program is not deleted" if programs.deleting(live) else ""
+    return f"The annotation {names.PAUSED} is true: {what or 'everything is left alone'}."
 
 
 def _unready(reason: str, message: str) -> Said:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from loyalnest.kit.bus.kafka_admin import KafkaAdmin, TopicShape
-
 from loyalnest.kit.errors import InvalidInput
 from loyalnest.kit.program import LoyaltyProgram
 from loyalnest.kit.service import Service
