@@ -9,7 +9,7 @@ from loyalnest_operator.cluster import Cluster, FieldConflict, Refused
 from loyalnest_operator.events import Recorder
 from loyalnest_operator.facts import Manifest
 from loyalnest_operator.kinds import NAMESPACE
-from loyalnest_operator.names import DESIRED_HASH, PROGRAM
+from loyalnest_operator.names import DESIRED_HASH, FIELD_MANAGER, MANAGED_BY, PROGRAM
 from loyalnest_operator.objects import Ref, contains, decoded, differences, ref_of, with_hash
 
 log = structlog.get_logger(__name__)
@@ -43,7 +43,7 @@ class Applier:
             if live is not None and owner != program:
                 raise NamespaceTaken(
                     f"The namespace {ref.name} is there and not ours. Delete it, or hand it over: "
-                    f"kubectl label namespace {ref.name} {PROGRAM}={program}"
+                    f"kubectl label namespace {ref.name} {PROGRAM}={program} {MANAGED_BY}={FIELD_MANAGER}"
                 )
         await self._apply(program, namespace)
 

@@ -92,12 +92,15 @@ class Cluster:
         return [each async for _, page in self.pages(kind, namespace, labels) for each in page]
 
     async def pages(
-        self, kind: Kind, namespace: str = "", labels: str = ""
+        self, kind: Kind, namespace: str = "", labels: str = "", accept: str = "application/json"
     ) -> AsyncIterator[tuple[int, list[Manifest]]]:
-        """All objects of a kind, page by page, each with the version of the whole list, which is one moment's."""
+        """All objects of a kind, page by page, each with the version of the whole list, which is one moment's.
+
+        accept: the form of the answer, such as only the objects' metadata.
+        """
         query: dict[str, str] = {"limit": str(PAGE)} | ({"labelSelector": labels} if labels else {})
         while True:
-            status, body = await self._call("GET", kind, kind.path(namespace), query)
+            status, body = await self._call("GET", kind, kind.path(namespace), query, accept=accept)
             if status == 404:
                 return
             page = _object(body)
@@ -168,9 +171,10 @@ class Cluster:
         body: Manifest | None = None,
         content_type: str = "application/json",
         what: str = "",
+        accept: str = "application/json",
     ) -> tuple[int, bytes]:
         """The answer's status, 2xx or 404 of a read, a patch or a delete, and its body. Raises the rest as errors."""
-        headers = {"Accept": "application/json", "Content-Type": content_type}
+        headers = {"Accept": accept, "Content-Type": content_type}
         code = "error"
         try:
             _, url, headers, *_ = await self._api.param_serialize(

@@ -9,6 +9,7 @@ from loyalnest.kit.program.spec import ProgramTier
 from loyalnest.kit.service import Service
 from loyalnest_operator import names, programs
 from loyalnest_operator.cluster import Cluster
+from loyalnest_operator.credentials import References
 from loyalnest_operator.facts import Capabilities, Facts, Generated, Manifest
 from loyalnest_operator.keeping import Keeping
 from loyalnest_operator.kinds import SECRET
@@ -24,11 +25,13 @@ class Inputs:
         settings: OperatorSettings,
         services: Sequence[Service],
         cluster: Cluster,
+        references: References,
         database_exists: Callable[[str], Awaitable[bool]],
     ) -> None:
         self._settings = settings
         self._services = services
         self._cluster = cluster
+        self._references = references
         self._keeping = Keeping(settings, cluster)
         self._database_exists = database_exists
 
@@ -47,6 +50,8 @@ class Inputs:
     async def _credentials(self, program: LoyaltyProgram) -> Credentials:
         reference = program.spec.shop.credentials_secret
         live = await self._cluster.get(SECRET, reference.name, reference.namespace)
+        version = live["metadata"]["resourceVersion"] if live is not None else ""
+        self._references.note(program.metadata.name, reference.namespace, reference.name, version)
         if live is None:
             raise Obstacle(
                 "CredentialsMissing",

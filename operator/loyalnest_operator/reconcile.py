@@ -19,6 +19,7 @@ from loyalnest_operator.applying import Applier
 from loyalnest_operator.backing import Backing
 from loyalnest_operator.cache import Cache, State
 from loyalnest_operator.cluster import Cluster, Stale
+from loyalnest_operator.credentials import References
 from loyalnest_operator.deletion import Deletion
 from loyalnest_operator.desired import Desired, desired, problems
 from loyalnest_operator.events import Recorder
@@ -57,8 +58,9 @@ class Reconciler:
         self._clock = clock
         self.capabilities = Capabilities()
         self.fleet = Fleet(settings, cache)
+        self.references = References(cluster)
         self._applier = Applier(cluster, cache, recorder)
-        self._inputs = Inputs(settings, services, cluster, backing.database_exists)
+        self._inputs = Inputs(settings, services, cluster, self.references, backing.database_exists)
         self._deletion = Deletion(settings, services, cluster, cache, backing, self._applier, recorder)
         self._preparing = Preparing(cluster, cache, self._applier)
 
@@ -97,6 +99,7 @@ class Reconciler:
         name = live["metadata"]["name"]
         program = programs.program_of(live)
         self._refuse_shared_shop(name, program)
+        _refuse_move(live, program)
         await self._deletion.guard(live)
         with _timed("inputs"):
             facts = await self._inputs.facts(program, live, self.fleet.image_for(name), self.capabilities)
@@ -104,17 +107,18 @@ class Reconciler:
         if found:
             raise Obstacle("InvalidSpec", " ".join(found))
         wanted = desired(program, facts)
-        report.fields |= {"tier": program.spec.tier.value}
         await self._outside(program, facts, report)
         with _timed("foundation"):
             await self._foundation(name, wanted)
         with _timed("preparation"):
             await self._preparing.run(name, wanted.preparation, report)
-        report.fields |= {"image": facts.image}
+        report.fields |= {"image": facts.image, "tier": program.spec.tier.value}
         with _timed("workloads"):
-            await self._applier.apply(name, [*wanted.workloads, *wanted.dashboard])
-        self._dashboard(wanted, report)
-        await self._check_workloads(name, program, wanted, report)
+            await self._applier.apply(name, wanted.workloads)
+            await self._check_workloads(name, program, wanted, report)
+        with _timed("dashboard"):  # goes to the new gateway only when that answers
+            await self._applier.apply(name, wanted.dashboard)
+            self._dashboard(wanted, report)
         with _timed("prune"):
             kept = Ref("v1", "Secret", self._settings.namespace, names.secrets(name))
             await self._applier.prune(name, [*map(ref_of, wanted), kept])
@@ -202,6 +206,17 @@ class Reconciler:
                 written = await self._cluster.patch(PROGRAM, name, {"status": after}, subresource="status")
             if written is not None:
                 self._cache.see_program(written, deleted=False)
+
+
+def _refuse_move(live: Manifest, program: LoyaltyProgram) -> None:
+    """The pool's database is another than a program's own, and data is not moved between the two."""
+    before, wanted = (live.get("status") or {}).get("tier", ""), program.spec.tier.value
+    if before and before != wanted and ProgramTier.POOLED.value in (before, wanted):
+        raise Obstacle(
+            "TierNotPossible",
+            f"The program is {before}, and its data cannot be moved to {wanted}: the pool's database is another than a "
+            f"program's own. Everything goes on as it was; set spec.tier to {before} again.",
+        )
 
 
 def _paused(live: Manifest) -> str:
