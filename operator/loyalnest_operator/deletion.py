@@ -135,8 +135,8 @@ class Deletion:
         seen = self._cache.objects(name).get(job)
         if seen is None or seen.deleting:
             raise _waiting("Exporting the data.")
+        words = "" if seen.state.ready else await pods.last_words(self._cluster, job.namespace, pods.of_job(job.name))
         if seen.state.failed:
-            words = await pods.last_words(self._cluster, job.namespace, f"batch.kubernetes.io/job-name={job.name}")
             raise Obstacle(
                 "ExportFailed",
                 f"The final export failed: {words or seen.state.failed} Nothing is dropped. Mend it and try again with "
@@ -144,7 +144,8 @@ class Deletion:
             )
         if not seen.state.ready:
             look = f"kubectl -n {job.namespace} logs job/{job.name}"
-            raise _waiting(f"Exporting the data to the claim {claim}. See: {look}")
+            parts = (f"Exporting the data to the claim {claim}.", words, f"See: {look}")
+            raise _waiting(" ".join(filter(None, parts)))
         place = folder(name, live["metadata"]["uid"])
         note = f"The data is in {place} of the claim {job.namespace}/{claim}; now the database is dropped."
         await self._recorder.tell(name, "Exported", note)

@@ -44,7 +44,7 @@ class Inputs:
             generated=await self._generated(program, live),
             image=image,
             capabilities=capabilities,
-            pull_secrets=await self._pull_secrets(),
+            pull_secrets=await pull_secrets(self._cluster, self._settings),
         )
 
     async def _credentials(self, program: LoyaltyProgram) -> Credentials:
@@ -73,16 +73,18 @@ class Inputs:
         services = [each.name for each in self._services]
         return await self._keeping.generated(program.metadata.name, services, rotation, self._database_exists)
 
-    async def _pull_secrets(self) -> dict[str, str]:
-        found: dict[str, str] = {}
-        for name in self._settings.image_pull_secrets:
-            live = await self._cluster.get(SECRET, name, self._settings.namespace)
-            encoded = ((live or {}).get("data") or {}).get(".dockerconfigjson")
-            if not encoded:
-                raise Obstacle(
-                    "PullSecretMissing",
-                    f"The Secret {self._settings.namespace}/{name} is not there, or not of the type "
-                    "kubernetes.io/dockerconfigjson.",
-                )
-            found[name] = base64.b64decode(encoded).decode()
-        return found
+
+async def pull_secrets(cluster: Cluster, settings: OperatorSettings) -> dict[str, str]:
+    """The content of the Secrets that pull the image, by name. Raises Obstacle for one that is missing."""
+    found: dict[str, str] = {}
+    for name in settings.image_pull_secrets:
+        live = await cluster.get(SECRET, name, settings.namespace)
+        encoded = ((live or {}).get("data") or {}).get(".dockerconfigjson")
+        if not encoded:
+            raise Obstacle(
+                "PullSecretMissing",
+                f"The Secret {settings.namespace}/{name} is not there, or not of the type "
+                "kubernetes.io/dockerconfigjson.",
+            )
+        found[name] = base64.b64decode(encoded).decode()
+    return found

@@ -46,6 +46,16 @@ class Keeping:
             await self._cluster.patch(SECRET, name, {"metadata": metadata, "data": data}, self._namespace)
         return generated.read(data)
 
+    async def planned(self, program: str, services: Sequence[str]) -> tuple[Generated, bool]:
+        """What a program has or would get, with nothing made; whether it has anything.
+
+        Values that would be made stand for themselves: they will be others.
+        """
+        live = await self._cluster.get(SECRET, names.secrets(program), self._namespace)
+        if live is None:
+            return generated.read(generated.new_data(services)), False
+        return generated.read(generated.complete(live.get("data") or {}, services)), True
+
     async def existing(self, program: str) -> Generated | None:
         """What was generated for a program, if it ever was."""
         live = await self._cluster.get(SECRET, names.secrets(program), self._namespace)

@@ -36,19 +36,23 @@ class Preparing:
             self._failed.pop(job, None)
             if not state.ready:
                 look = f"kubectl -n {job.namespace} logs job/{job.name} --all-containers"
-                words = f"The database is being prepared. See: {look}"
+                words = " ".join(
+                    filter(None, ["The database is being prepared.", await self._words(job), f"See: {look}"])
+                )
                 report.phase(Condition.DATABASE, ready=False, reason="Preparing", message=words)
-                raise Waiting("Preparing", words)
+                raise Waiting("Preparing", words, pods.LOOK_SECONDS)
         if Condition.DATABASE not in report.phases:
             report.phase(Condition.DATABASE, ready=True, reason="Prepared")
 
     async def _explain(self, job: Ref, state: State, report: Report) -> None:
         """Say what the Job said; after a while make way for a new one."""
         since = self._failed.setdefault(job, time.monotonic())
-        words = await pods.last_words(self._cluster, job.namespace, f"batch.kubernetes.io/job-name={job.name}")
-        detail = f"The preparation failed: {words or state.failed}"
+        detail = f"The preparation failed: {await self._words(job) or state.failed}"
         report.phase(Condition.DATABASE, ready=False, reason="PreparationFailed", message=detail)
         if time.monotonic() - since >= RETRY_SECONDS:
             del self._failed[job]
             await self._cluster.delete(job)
         raise Obstacle("PreparationFailed", f"{detail} It is tried again by itself.")
+
+    async def _words(self, job: Ref) -> str:
+        return await pods.last_words(self._cluster, job.namespace, pods.of_job(job.name))

@@ -165,9 +165,10 @@ class Reconciler:
             raise Obstacle("ServicesFailed", "; ".join(words))
         unready = [each.name for each, state in states.items() if not state.ready]
         if unready:
-            message = f"{len(unready)} of {len(states)} are not ready: {', '.join(unready)}."
-            report.phase(Condition.SERVICES, ready=False, reason="Starting", message=message)
-            raise Waiting("Starting", message)
+            first = next(each for each, state in states.items() if not state.ready)
+            message = f"{len(unready)} of {len(states)} are not ready: {', '.join(unready)}. {await self._why(first)}"
+            report.phase(Condition.SERVICES, ready=False, reason="Starting", message=message.rstrip())
+            raise Waiting("Starting", message.rstrip(), pods.LOOK_SECONDS)
         if program.spec.tier is ProgramTier.POOLED:
             report.phase(Condition.SERVICES, ready=True, reason="Pooled", message="Served by the pool.")
         else:

@@ -63,8 +63,8 @@ async def test_wrong_credentials_are_named_and_never_shown(
 @pytest.mark.parametrize(
     ("wrong", "right", "words"),
     [
-        ({"timezone": "Europe/Atlantis"}, {"timezone": "Europe/Berlin"}, "spec.rfm.timezone must be the name of a"),
-        ({"schedule": "0 1 30 2 *"}, {"schedule": "0 1 28 2 *"}, "spec.rfm.schedule must be a cron schedule"),
+        ({"timezone": "Europe/Atlantis"}, {"timezone": "Europe/Berlin"}, "spec.rfm.timezone: must be the name of a"),
+        ({"schedule": "0 1 30 2 *"}, {"schedule": "0 1 28 2 *"}, "spec.rfm.schedule: must be a cron schedule"),
     ],
 )
 async def test_what_only_the_operator_can_refuse(

@@ -261,8 +261,8 @@ async def test_operators_killed_at_every_step_are_followed_by_one_that_goes_on(
             kills += 1
             await world.end_lead()
             operator.start()
-            await written(world, operator, left, dice.randint(1, 4))
-    assert kills >= 10
+            await written(world, operator, left, dice.randint(1, 3))
+    assert kills > 5
     assert await asyncio.gather(*watching) == [(True, 0)] * len(dropped)
     for name in dropped:
         await nothing_is_left(world, outside, name)

@@ -71,13 +71,13 @@ async def test_a_paused_program_is_left_alone(world: World, kubelet: Kubelet) ->
         told = await world.until(name, "Ready", "False", reason="Paused")
         assert "loyalnest.io/paused" in told["message"]
         before = await operator.until_quiet()
-        drift = {"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 1}}}}
+        drift = {"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 600}}}}
         await world.cluster.patch(DEPLOYMENT, "loyalnest", drift, names.namespace(name))
         await world.change(name, suspend=True)
         # Only the status follows: it has seen the new generation, and has done nothing about it.
         assert await operator.until_quiet() <= before + 1
         live = (await deployments(world, name))["loyalnest"]
-        assert (live["spec"]["replicas"], live["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]) == (1, 1)
+        assert (live["spec"]["replicas"], live["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]) == (1, 600)
         await world.delete(name)
         await operator.until_quiet(5.0)
         assert (await world.conditions(name))["Ready"]["reason"] == "Paused"
@@ -94,7 +94,7 @@ async def test_unpausing_puts_drift_right(world: World, kubelet: Kubelet) -> Non
         await world.annotate(name, paused="true")
         await world.until(name, "Ready", "False", reason="Paused")
         before = (await deployments(world, name))["loyalnest"]["spec"]["template"]
-        drift = {"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 1}}}}
+        drift = {"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 600}}}}
         await world.cluster.patch(DEPLOYMENT, "loyalnest", drift, names.namespace(name))
         await world.annotate(name, paused=None)
 
@@ -154,11 +154,13 @@ async def test_changed_credentials_are_given_to_the_services(world: World, kubel
         async def is_given() -> bool:
             return "another" in (await content(world, "program", names.namespace(name)))["program.yaml"]
 
+        async def is_prepared_anew() -> bool:
+            now = await jobs(world, name)
+            return len(now) == 1 and now != before
+
         await until(is_given)
+        await until(is_prepared_anew)
         await world.until(name, "Ready")
-        after = await jobs(world, name)
-        assert len(after) == 1
-        assert after != before
         assert (await deployments(world, name))["loyalnest"]["spec"]["template"] == template
         quiet = await operator.until_quiet()
         await world.cluster.patch(SECRET, f"{name}-shopify", {"metadata": {"labels": {"a": "b"}}}, world.system)
