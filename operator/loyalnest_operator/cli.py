@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from loyalnest.cli.console import complain, err, out
+from loyalnest.cli.console import complain, out
 from loyalnest.kit import logs
 from loyalnest.kit.discovery import discover, in_dependency_order
 from loyalnest.kit.errors import LoyalNestError
@@ -21,10 +21,12 @@ from loyalnest.kit.settings import Settings
 from loyalnest_operator import names, planning, process
 from loyalnest_operator.cluster import Cluster
 from loyalnest_operator.desired import desired, problems
-from loyalnest_operator.facts import Capabilities, Facts
+from loyalnest_operator.facts import Capabilities, Facts, Manifest
 from loyalnest_operator.inputs import pull_secrets
 from loyalnest_operator.keeping import Keeping
-from loyalnest_operator.kinds import OWNED
+from loyalnest_operator.kinds import OWNED, PROGRAM
+from loyalnest_operator.obstacles import Obstacle
+from loyalnest_operator.programs import refuse_move
 from loyalnest_operator.servers import Servers
 from loyalnest_operator.settings import OperatorSettings
 
@@ -91,9 +93,8 @@ async def _plan(settings: OperatorSettings, programs: Sequence[Program]) -> int:
             )
             generated, made = await Keeping(settings, cluster).planned(each.merchant_id, [one.name for one in services])
             facts = Facts(settings, services, each.credentials, generated, settings.image, capabilities, pulling)
+            _refuse(program, facts, await cluster.get(PROGRAM, each.merchant_id))
             out.print(f"[bold]{each.merchant_id}[/] ({program.spec.tier.value})")
-            for words in problems(program, facts):
-                err.print(f"  [red]problem[/] {words}")
             changes += await _print_steps(cluster, settings, program, facts)
             if not made and program.spec.tier is not ProgramTier.POOLED:
                 out.print(f"  [green]+[/] Secret {settings.namespace}/{names.secrets(each.merchant_id)} (generated)")
@@ -102,6 +103,15 @@ async def _plan(settings: OperatorSettings, programs: Sequence[Program]) -> int:
         await cluster.close()
     out.print(f"{changes} changes." if changes else "Nothing to change.")
     return changes
+
+
+def _refuse(program: LoyaltyProgram, facts: Facts, live: Manifest | None) -> None:
+    """Say now what the operator would say, if it would not do what the program asks for."""
+    found = problems(program, facts)
+    if found:
+        raise Obstacle("InvalidSpec", f"{program.metadata.name}: {' '.join(found)}")
+    if live is not None:
+        refuse_move(live, program)
 
 
 async def _print_steps(cluster: Cluster, settings: OperatorSettings, program: LoyaltyProgram, facts: Facts) -> int:

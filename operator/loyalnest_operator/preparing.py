@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 
-from loyalnest_operator import pods
+from loyalnest_operator import names, pods
 from loyalnest_operator.applying import Applier
 from loyalnest_operator.cache import Cache, State
 from loyalnest_operator.cluster import Cluster
@@ -42,7 +42,8 @@ class Preparing:
                 report.phase(Condition.DATABASE, ready=False, reason="Preparing", message=words)
                 raise Waiting("Preparing", words, pods.LOOK_SECONDS)
         if Condition.DATABASE not in report.phases:
-            report.phase(Condition.DATABASE, ready=True, reason="Prepared")
+            words = f"The database {names.database(program)} is migrated, and the services have the program."
+            report.phase(Condition.DATABASE, ready=True, reason="Prepared", message=words)
 
     async def _explain(self, job: Ref, state: State, report: Report) -> None:
         """Say what the Job said; after a while make way for a new one."""

@@ -31,7 +31,7 @@ from loyalnest_operator.objects import Ref, ref_of
 from loyalnest_operator.obstacles import Obstacle, Waiting, reason_of
 from loyalnest_operator.preparing import Preparing
 from loyalnest_operator.settings import OperatorSettings
-from loyalnest_operator.status import Condition, Report, Said, changed, status_of
+from loyalnest_operator.status import Condition, Report, Said, changed, news, status_of
 
 log = structlog.get_logger(__name__)
 
@@ -99,7 +99,7 @@ class Reconciler:
         name = live["metadata"]["name"]
         program = programs.program_of(live)
         self._refuse_shared_shop(name, program)
-        _refuse_move(live, program)
+        programs.refuse_move(live, program)
         await self._deletion.guard(live)
         with _timed("inputs"):
             facts = await self._inputs.facts(program, live, self.fleet.image_for(name), self.capabilities)
@@ -145,7 +145,8 @@ class Reconciler:
         report.fields |= {"database": names.database(name)}
         with _timed("topics"), _phase(report, Condition.TOPICS):
             await self._backing.ensure_topics(program, facts.services)
-        report.phase(Condition.TOPICS, ready=True, reason="Made")
+        words = f"The topics {names.topic_prefix(name)}… are there."
+        report.phase(Condition.TOPICS, ready=True, reason="Made", message=words)
 
     async def _foundation(self, name: str, wanted: Desired) -> None:
         first, *others = wanted.foundation
@@ -172,7 +173,7 @@ class Reconciler:
         if program.spec.tier is ProgramTier.POOLED:
             report.phase(Condition.SERVICES, ready=True, reason="Pooled", message="Served by the pool.")
         else:
-            report.phase(Condition.SERVICES, ready=True, reason="Running", message=f"{len(states)} run.")
+            report.phase(Condition.SERVICES, ready=True, reason="Running", message=f"All are ready: {len(states)}.")
 
     async def _why(self, deployment: Ref) -> str:
         component = f"{names.COMPONENT}={deployment.name}"
@@ -207,17 +208,13 @@ class Reconciler:
                 written = await self._cluster.patch(PROGRAM, name, {"status": after}, subresource="status")
             if written is not None:
                 self._cache.see_program(written, deleted=False)
+            await self._tell(name, before, after)
 
-
-def _refuse_move(live: Manifest, program: LoyaltyProgram) -> None:
-    """The pool's database is another than a program's own, and data is not moved between the two."""
-    before, wanted = (live.get("status") or {}).get("tier", ""), program.spec.tier.value
-    if before and before != wanted and ProgramTier.POOLED.value in (before, wanted):
-        raise Obstacle(
-            "TierNotPossible",
-            f"The program is {before}, and its data cannot be moved to {wanted}: the pool's database is another than a "
-            f"program's own. Everything goes on as it was; set spec.tier to {before} again.",
-        )
+    async def _tell(self, name: str, before: Manifest, after: Manifest) -> None:
+        found = news(before, after)
+        if found is not None:
+            reason, words, warning = found
+            await (self._recorder.warn if warning else self._recorder.tell)(name, reason, words)
 
 
 def _paused(live: Manifest) -> str:

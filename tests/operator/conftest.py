@@ -66,7 +66,7 @@ async def cluster(api_server: ApiServer) -> AsyncIterator[Cluster]:
 @pytest.fixture
 async def world(
     cluster: Cluster, api_server: ApiServer, postgres_server: EmbeddedPostgres, kafka_brokers: str, tmp_path: Path
-) -> World:
+) -> AsyncIterator[World]:
     """A platform without an operator yet, with a node on which pods seem to run."""
     environment = {
         "LOYALNEST_OPERATOR_POSTGRES_URL": postgres_server.url("postgres"),
@@ -78,7 +78,8 @@ async def world(
     }
     found = World(cluster, api_server.kubeconfig, environment, tmp_path)
     await found.make_namespace(found.system)
-    return found
+    yield found
+    await found.leave()
 
 
 @pytest.fixture

@@ -86,6 +86,11 @@ async def test_of_a_running_program_nothing_is_to_change(world: World, kubelet: 
     assert out.splitlines()[-1] == "Nothing to change."
     assert marked(out, "=")
 
+    write(file, world.document(name, tier="Distributed" if tier == "Pooled" else "Pooled"))
+    code, out, err = await plan(world, file, **here)
+    assert (code, out) == (1, "")
+    assert f"set spec.tier to {tier} again" in err
+
 
 async def test_a_changed_program(world: World, kubelet: Kubelet, file: Path) -> None:
     name = world.name()
