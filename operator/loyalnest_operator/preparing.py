@@ -12,6 +12,8 @@ from loyalnest_operator.objects import Ref, ref_of
 from loyalnest_operator.obstacles import Obstacle, Waiting
 from loyalnest_operator.status import Condition, Report
 
+STOP_SECONDS = 5.0
+"""How often to ask, unasked, whether a Job that is stopped is gone."""
 RETRY_SECONDS = 30.0
 """How long a failed Job stays to be looked at before a new one is made."""
 
@@ -27,8 +29,10 @@ class Preparing:
 
     async def run(self, program: str, manifests: Sequence[Manifest], report: Report) -> None:
         """Return when the Job has succeeded. Raises Waiting while it runs, Obstacle with what it said if it failed."""
+        jobs = [ref_of(each) for each in manifests if each["kind"] == "Job"]
+        await self._stop_others(program, jobs, report)
         await self._applier.apply(program, manifests)
-        for job in (ref_of(each) for each in manifests if each["kind"] == "Job"):
+        for job in jobs:
             seen = self._cache.objects(program).get(job)
             state = seen.state if seen is not None else State(ready=False)
             if state.failed:
@@ -44,6 +48,20 @@ class Preparing:
         if Condition.DATABASE not in report.phases:
             words = f"The database {names.database(program)} is migrated, and the services have the program."
             report.phase(Condition.DATABASE, ready=True, reason="Prepared", message=words)
+
+    async def _stop_others(self, program: str, jobs: Sequence[Ref], report: Report) -> None:
+        """End what still prepares an older wish: it could give the services that after the newer one."""
+        there = self._cache.objects(program)
+        others = [
+            ref
+            for ref, seen in there.items()
+            if ref.kind == "Job" and ref not in jobs and not (seen.state.ready or seen.state.failed)
+        ]
+        if others:
+            await self._applier.prune(program, [ref for ref in there if ref not in others], foreground=True)
+            words = f"The preparation before is stopped: {', '.join(each.name for each in others)}."
+            report.phase(Condition.DATABASE, ready=False, reason="Preparing", message=words)
+            raise Waiting("Preparing", words, STOP_SECONDS)
 
     async def _explain(self, job: Ref, state: State, report: Report) -> None:
         """Say what the Job said; after a while make way for a new one."""

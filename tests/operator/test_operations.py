@@ -6,7 +6,7 @@ import base64
 import asyncpg
 
 from fixtures.guarded_postgres import guarded_server, session
-from fixtures.kubelet import Kubelet
+from fixtures.kubelet import Kubelet, jobs_succeed
 from fixtures.operating import Object, World, until
 from fixtures.outside import Outside
 from loyalnest.kit.embedded.postgres import EmbeddedPostgres
@@ -217,4 +217,23 @@ async def test_moving_into_the_pool_or_out_of_it_is_refused(world: World, kubele
         assert not await outside.has_database(name)
         assert await world.cluster.all_of(SECRET, pool, f"{names.PROGRAM}={name}")
         await world.change(name, tier="Pooled")
+        await world.until(name, "Ready")
+
+
+async def test_a_preparation_that_is_superseded_is_stopped_before_the_next(world: World, kubelet: Kubelet) -> None:
+    name = world.name()
+    kubelet.ending = lambda _pod: None
+    await world.make(name)
+    async with world.operator():
+        await world.until(name, "Progressing", reason="Preparing")
+        (before,) = await jobs(world, name)
+        kubelet.ending = jobs_succeed
+        await world.change(name, currency="EUR")
+
+        async def is_the_only_one() -> bool:
+            found = await jobs(world, name)
+            assert found <= {before} or before not in found
+            return bool(found - {before})
+
+        await until(is_the_only_one)
         await world.until(name, "Ready")
