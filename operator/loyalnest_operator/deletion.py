@@ -125,7 +125,8 @@ class Deletion:
         if generated is None:
             secret = f"{self._settings.namespace}/{names.secrets(name)}"
             raise Obstacle(
-                "KeysLost", f"The Secret {secret} is gone, so the data cannot be exported. Restore it, {RETAIN}."
+                "NotExported",
+                f"The Secret {secret} is not there, so the data cannot be exported. Restore it, {RETAIN}.",
             )
         objects = export_objects(self._packing(live, generated), live["metadata"]["uid"])
         there = self._cache.objects(name)

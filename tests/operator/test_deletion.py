@@ -182,9 +182,9 @@ async def test_somebody_elses_database_is_not_dropped(world: World, kubelet: Kub
     await outside.mark(name)
     await world.make(name, deletionPolicy="Delete")
     async with world.operator(**CLAIM):
-        await world.until(name, "Degraded")
+        await world.until(name, "Degraded", reason="KeysLost")
         await world.delete(name)
-        told = await world.until(name, "Degraded", reason="KeysLost")
+        told = await world.until(name, "Degraded", reason="NotExported")
         assert "Retain" in told["message"]
         await world.change(name, deletionPolicy="Retain")
         await world.until_gone(name)
