@@ -61,13 +61,14 @@ class Applier:
                 )
         await self._apply(program, namespace)
 
-    async def prune(self, program: str, keep: Iterable[Ref]) -> None:
-        """Delete what belongs to the program and is not to be kept."""
+    async def prune(self, program: str, keep: Iterable[Ref], *, foreground: bool = False) -> None:
+        """Delete what belongs to the program and is not to be kept. For `foreground` see Cluster.delete."""
         kept = set(keep)
         for ref, seen in self._cache.objects(program).items():
             if ref not in kept and not seen.deleting:
                 log.info("prune", program=program, object=str(ref))
-                await self._cluster.delete(ref)
+                if not await self._cluster.delete(ref, foreground=foreground):
+                    self._cache.forget(program, ref)
 
     def to_change(self, program: str, manifests: Sequence[Manifest]) -> list[Ref]:
         """The objects that `apply` would write."""

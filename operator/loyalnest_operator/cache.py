@@ -59,7 +59,8 @@ class ProgramEntry:
     failed: bool
     aside: bool
     canary: bool
-    revision: int = 0
+    uid: str = ""
+    resource_version: int = 0
     conditions: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -85,7 +86,8 @@ def entry_of(live: Manifest) -> ProgramEntry:
         failed=reason in rollout.FAULTS,
         aside=reason in rollout.ASIDE,
         canary=(metadata.get("labels") or {}).get(names.CANARY) == "true",
-        revision=int(metadata.get("resourceVersion", "0")),
+        uid=metadata.get("uid", ""),
+        resource_version=int(metadata.get("resourceVersion", "0")),
         conditions=tuple(sorted(conditions.items())),
     )
 
@@ -100,19 +102,25 @@ class Cache:
     _domains: dict[str, set[str]] = field(default_factory=dict)
     generation: int = 0
     """Counts changes that matter to others than the program itself."""
+    _gone: set[str] = field(default_factory=set)
+    """The uids of programs that were deleted. None ever comes back; the answer to a write of ours may come late."""
 
     def see_program(self, live: Manifest, *, deleted: bool) -> bool:
         """Take in news of a program. Whether they are news to its reconcile: anything but its status."""
         name = live["metadata"]["name"]
-        before = self.programs.get(name)
-        if before is not None and int(live["metadata"].get("resourceVersion", "0")) < before.revision:
-            return False  # older than the answer to our own write
+        before, after = self.programs.get(name), entry_of(live)
         if deleted:
+            self._gone.add(after.uid)
+            if before is None or before.uid != after.uid:
+                return False
             self._domain(before, name, add=False)
-            self.programs.pop(name, None)
+            del self.programs[name]
             self.generation += 1
             return True
-        after = entry_of(live)
+        if after.uid in self._gone:
+            return False
+        if before is not None and before.uid == after.uid and after.resource_version < before.resource_version:
+            return False  # the watch was faster than the answer to our own write
         self._domain(before, name, add=False)
         self.programs[name] = after
         self._domain(after, name, add=True)
@@ -163,6 +171,10 @@ class Cache:
         after = _seen(live, int(live["metadata"]["resourceVersion"]))
         after.settled, after.content = after.digest, None
         self._put(_program_of(live), ref_of(live), after)
+
+    def forget(self, program: str, ref: Ref) -> None:
+        """The object turned out not to be there any more."""
+        self._objects.get(program, {}).pop(ref, None)
 
     def settle(self, program: str, ref: Ref) -> None:
         """The object was looked at, and is right."""

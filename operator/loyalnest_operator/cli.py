@@ -13,15 +13,18 @@ from loyalnest.cli.console import err, out
 from loyalnest.kit import logs
 from loyalnest.kit.discovery import discover, in_dependency_order
 from loyalnest.kit.errors import LoyalNestError
-from loyalnest.kit.program import LoyaltyProgram, Program, load_programs
+from loyalnest.kit.program import LoyaltyProgram, Program, ProgramTier, load_programs
 from loyalnest.kit.program.spec import API_VERSION, KIND
 from loyalnest.kit.service import Service
-from loyalnest_operator import generated, names, planning, process
+from loyalnest_operator import names, planning, process
 from loyalnest_operator.cluster import Cluster
 from loyalnest_operator.desired import desired, problems
-from loyalnest_operator.facts import Capabilities, Facts, Generated
+from loyalnest_operator.facts import Capabilities, Facts, Manifest
+from loyalnest_operator.inputs import pull_secrets
 from loyalnest_operator.keeping import Keeping
-from loyalnest_operator.kinds import OWNED
+from loyalnest_operator.kinds import OWNED, PROGRAM
+from loyalnest_operator.obstacles import Obstacle
+from loyalnest_operator.programs import refuse_move
 from loyalnest_operator.servers import Servers
 from loyalnest_operator.settings import OperatorSettings
 
@@ -80,24 +83,33 @@ async def _plan(settings: OperatorSettings, programs: Sequence[Program]) -> int:
     try:
         optional = {kind.kind: await cluster.served(kind) for kind in OWNED if kind.optional}
         capabilities = Capabilities(keda=optional["ScaledObject"], prometheus=optional["ServiceMonitor"])
+        pulling, services = await pull_secrets(cluster, settings), _services()
         for each in programs:
             metadata = {"name": each.merchant_id}
             program = LoyaltyProgram.model_validate(
                 {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": each.spec}
             )
-            made = await Keeping(settings, cluster).existing(each.merchant_id)
-            facts = Facts(settings, _services(), each.credentials, made or _example(), settings.image, capabilities)
+            generated, made = await Keeping(settings, cluster).planned(each.merchant_id, [one.name for one in services])
+            facts = Facts(settings, services, each.credentials, generated, settings.image, capabilities, pulling)
+            _refuse(program, facts, await cluster.get(PROGRAM, each.merchant_id))
             out.print(f"[bold]{each.merchant_id}[/] ({program.spec.tier.value})")
-            for words in problems(program, facts):
-                err.print(f"  [red]problem[/] {words}")
             changes += await _print_steps(cluster, settings, program, facts)
-            if made is None:
+            if not made and program.spec.tier is not ProgramTier.POOLED:
                 out.print(f"  [green]+[/] Secret {settings.namespace}/{names.secrets(each.merchant_id)} (generated)")
                 changes += 1
     finally:
         await cluster.close()
     out.print(f"{changes} changes." if changes else "Nothing to change.")
     return changes
+
+
+def _refuse(program: LoyaltyProgram, facts: Facts, live: Manifest | None) -> None:
+    """Say now what the operator would say, if it would not do what the program asks for."""
+    found = problems(program, facts)
+    if found:
+        raise Obstacle("InvalidSpec", f"{program.metadata.name}: {' '.join(found)}")
+    if live is not None:
+        refuse_move(live, program)
 
 
 async def _print_steps(cluster: Cluster, settings: OperatorSettings, program: LoyaltyProgram, facts: Facts) -> int:
@@ -109,11 +121,6 @@ async def _print_steps(cluster: Cluster, settings: OperatorSettings, program: Lo
         for field in step.fields:
             out.print(f"      {field}", markup=False)
     return changes
-
-
-def _example() -> Generated:
-    """Stands for what would be generated. It is not what will be: passwords are made when they are needed."""
-    return generated.read(generated.new_data(each.name for each in _services()))
 
 
 def _services() -> Sequence[Service]:

@@ -94,12 +94,15 @@ class Cluster:
         return [each async for _, page in self.pages(kind, namespace, labels) for each in page]
 
     async def pages(
-        self, kind: Kind, namespace: str = "", labels: str = ""
+        self, kind: Kind, namespace: str = "", labels: str = "", accept: str = "application/json"
     ) -> AsyncIterator[tuple[int, list[Manifest]]]:
-        """All objects of a kind, page by page, each with the version of the whole list, which is one moment's."""
+        """All objects of a kind, page by page, each with the version of the whole list, which is one moment's.
+
+        accept: the form of the answer, such as only the objects' metadata.
+        """
         query: dict[str, str] = {"limit": str(PAGE)} | ({"labelSelector": labels} if labels else {})
         while True:
-            status, body = await self._call("GET", kind, kind.path(namespace), query)
+            status, body = await self._call("GET", kind, kind.path(namespace), query, accept=accept)
             if status == 404:
                 return
             page = _object(body)
@@ -151,12 +154,14 @@ class Cluster:
         _, answer = await self._call("PUT", kind, path, {"fieldManager": FIELD_MANAGER}, body)
         return _object(answer)
 
-    async def delete(self, ref: Ref) -> bool:
-        """Delete an object and, in the background, what depends on it. False if it was not there."""
+    async def delete(self, ref: Ref, *, foreground: bool = False) -> bool:
+        """Delete an object and what depends on it. False if it was not there.
+
+        foreground: the object itself goes last, such as a Deployment after its pods.
+        """
         kind = kind_of(ref.api_version, ref.kind)
-        status, _ = await self._call(
-            "DELETE", kind, kind.path(ref.namespace, ref.name), {"propagationPolicy": "Background"}
-        )
+        policy = "Foreground" if foreground else "Background"
+        status, _ = await self._call("DELETE", kind, kind.path(ref.namespace, ref.name), {"propagationPolicy": policy})
         return status != 404
 
     async def _call(
@@ -168,11 +173,12 @@ class Cluster:
         body: Manifest | None = None,
         content_type: str = "application/json",
         what: str = "",
+        accept: str = "application/json",
     ) -> tuple[int, bytes]:
         """The answer's status, 2xx or 404 of a read, a patch or a delete, and its body. Raises the rest as errors."""
         if verb != "GET" and kind is not LEASE and not self.may_write():
             raise Unavailable("The lead is not ours any more, so nothing is written.")
-        headers = {"Accept": "application/json", "Content-Type": content_type}
+        headers = {"Accept": accept, "Content-Type": content_type}
         code = "error"
         try:
             _, url, headers, *_ = await self._api.param_serialize(

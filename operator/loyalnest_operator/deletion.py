@@ -1,6 +1,7 @@
 """Takes a deleted program apart, in order: stop, export, drop or retain, clear away, let go.
 
-What is there decides what comes next, so an operator that dies in the middle is followed by one that goes on.
+No data is dropped while a pod of the program is left, nor before its export is complete. What is there decides what
+comes next, so an operator that dies in the middle is followed by one that goes on.
 """
 
 from collections.abc import Sequence
@@ -14,20 +15,24 @@ from loyalnest_operator import names, pods, programs
 from loyalnest_operator.applying import Applier
 from loyalnest_operator.backing import Backing
 from loyalnest_operator.cache import Cache
-from loyalnest_operator.cluster import Cluster
-from loyalnest_operator.desired.export import export_objects
+from loyalnest_operator.cluster import Cluster, Stale
+from loyalnest_operator.desired.export import export_objects, folder
 from loyalnest_operator.desired.packing import Packing, pack
 from loyalnest_operator.events import Recorder
 from loyalnest_operator.facts import Facts, Generated, Manifest
 from loyalnest_operator.keeping import Keeping
-from loyalnest_operator.kinds import NAMESPACE, POD, PROGRAM
+from loyalnest_operator.kinds import DEPLOYMENT, JOB, NAMESPACE, POD, PROGRAM
 from loyalnest_operator.objects import Ref, ref_of
+from loyalnest_operator.obstacles import Obstacle, Waiting
 from loyalnest_operator.settings import OperatorSettings
 
 log = structlog.get_logger(__name__)
 
 RUNNING = ("Deployment", "HorizontalPodAutoscaler", "ScaledObject", "PodDisruptionBudget", "Ingress", "Job")
 """Kinds that are taken away first, so that nothing works on the data any more."""
+AGAIN_SECONDS = 5.0
+"""How often to look, unasked, at what is waited for: pods are not watched."""
+RETAIN = "or set spec.deletionPolicy to Retain, which keeps the data and lets the program go"
 
 
 class Deletion:
@@ -53,102 +58,140 @@ class Deletion:
         self._keeping = Keeping(settings, cluster)
 
     async def guard(self, live: Manifest) -> None:
-        """Put the finalizer on a program before anything is made for it."""
+        """Put the finalizer on a program before anything is made for it. Raises Stale if it is gone."""
         metadata = live["metadata"]
         there = metadata.get("finalizers") or []
         if names.FINALIZER not in there:
             await self._set_finalizers(live, [*there, names.FINALIZER])
 
-    async def step(self, live: Manifest) -> str | None:
-        """Go as far as possible now; what is waited for, or None when the program is gone."""
+    async def run(self, live: Manifest) -> None:
+        """Return when nothing holds the program any more. Raises Waiting, or Obstacle for what an admin has to mend."""
         metadata = live["metadata"]
         name: str = metadata["name"]
         if names.FINALIZER not in (metadata.get("finalizers") or []):
-            return None
-        return await self._stop(name) or await self._data(name, live) or await self._clear(name, live)
+            return
+        drop = live["spec"].get("deletionPolicy") == "Delete" and live["spec"].get("tier") != "Pooled"
+        await self._stop(name, live)
+        if drop:
+            await self._drop(name, live)
+        else:
+            await self._retain(name, live)
+        await self._clear(name, drop=drop)
+        await self._set_finalizers(live, [each for each in metadata["finalizers"] if each != names.FINALIZER])
+        log.info("deleted", program=name, data="dropped" if drop else "retained")
 
-    async def _stop(self, name: str) -> str:
+    async def _stop(self, name: str, live: Manifest) -> None:
         exporting = Ref("batch/v1", "Job", self._settings.namespace, names.export(name))
-        there = self._cache.objects(name)
-        keep = [ref for ref in there if ref.kind not in RUNNING or ref == exporting]
-        await self._applier.prune(name, keep)
-        if any(ref.kind == "Deployment" for ref in self._cache.objects(name)):
-            return "Stopping the services."
-        namespace = names.namespace(name)
-        if Ref("v1", "Namespace", "", namespace) in there:
-            running = await self._cluster.all_of(POD, namespace, f"{names.PROGRAM}={name}")
-            if running:
-                return f"Stopping the services: {len(running)} pods are left."
-        return ""
+        kept = [ref for ref in self._cache.objects(name) if ref.kind not in RUNNING or ref == exporting]
+        await self._applier.prune(name, kept, foreground=True)
+        pooled = live["spec"].get("tier") == "Pooled"
+        namespace = self._settings.pool_namespace if pooled else names.namespace(name)
+        for kind in (DEPLOYMENT, JOB, POD):  # what makes pods first, and asked for, since the watches may be behind
+            left = await self._cluster.all_of(kind, namespace, f"{names.PROGRAM}={name}")
+            if left:
+                raise _waiting(f"Stopping the services. {_some(kind.plural, left)}")
 
-    async def _data(self, name: str, live: Manifest) -> str:
-        spec = live["spec"]
-        if spec.get("tier") == "Pooled":
+    async def _retain(self, name: str, live: Manifest) -> None:
+        if live["spec"].get("tier") == "Pooled":
             await self._recorder.tell(name, "Retained", "The merchant's rows stay in the pool's database.")
-            return ""
-        if spec.get("deletionPolicy", "Retain") == "Retain":
+        elif self._secrets(name) in self._cache.objects(name):  # it is made before the database
             await self._recorder.tell(
                 name,
                 "Retained",
                 f"The database {names.database(name)} stays, and the Secret {self._settings.namespace}/"
                 f"{names.secrets(name)} with the keys that open it. A new program {name} goes on with both.",
             )
-            return ""
-        if await self._backing.database_exists(name):
-            waiting = await self._export(name, live)
-            if waiting:
-                return waiting
-            await self._backing.drop_database(name)
-        await self._backing.delete_topics(name)
-        return ""
 
-    async def _export(self, name: str, live: Manifest) -> str:
-        """Run the export Job to its end; what is waited for. Raises InvalidInput if there is no place for exports."""
-        if not self._settings.exports_claim:
-            raise InvalidInput(
+    async def _drop(self, name: str, live: Manifest) -> None:
+        try:
+            if await self._backing.database_exists(name):
+                await self._export(name, live)
+            # Also without a database: who died between dropping it and dropping its logins has left those.
+            await self._backing.drop_database(name)
+            await self._backing.delete_topics(name)
+        except InvalidInput as error:
+            raise Obstacle("NotDropped", f"{error.detail} Put that right, {RETAIN}.") from error
+
+    async def _export(self, name: str, live: Manifest) -> None:
+        """Return when the export Job has ended well."""
+        claim = self._settings.exports_claim
+        if not claim:
+            raise Obstacle(
+                "NoExports",
                 "deletionPolicy is Delete, and the operator has no volume for the export: give its chart "
-                "exports.claim, or set spec.deletionPolicy to Retain."
+                f"exports.claim, {RETAIN}.",
             )
         generated = await self._keeping.existing(name)
         if generated is None:
-            raise InvalidInput(f"The Secret {names.secrets(name)} is gone, so the database cannot be exported.")
+            secret = f"{self._settings.namespace}/{names.secrets(name)}"
+            raise Obstacle(
+                "NotExported",
+                f"The Secret {secret} is not there, so the data cannot be exported. Restore it, {RETAIN}.",
+            )
         objects = export_objects(self._packing(live, generated), live["metadata"]["uid"])
-        await self._applier.apply(name, objects)
+        there = self._cache.objects(name)
+        # A Job that is there goes on as it is, whichever image an operator of another version would give it.
+        await self._applier.apply(name, [each for each in objects if ref_of(each) not in there])
         job = next(ref_of(each) for each in objects if each["kind"] == "Job")
         seen = self._cache.objects(name).get(job)
-        if seen is not None and seen.state.failed:
-            words = await pods.last_words(self._cluster, job.namespace, f"batch.kubernetes.io/job-name={job.name}")
-            raise InvalidInput(
-                f"The final export failed: {words or seen.state.failed} Nothing is dropped. Mend it and delete the Job "
-                f"{job.namespace}/{job.name} to try again, or set spec.deletionPolicy to Retain."
+        if seen is None or seen.deleting:
+            raise _waiting("Exporting the data.")
+        words = "" if seen.state.ready else await pods.last_words(self._cluster, job.namespace, pods.of_job(job.name))
+        if seen.state.failed:
+            raise Obstacle(
+                "ExportFailed",
+                f"The final export failed: {words or seen.state.failed} Nothing is dropped. Mend it and try again with "
+                f"kubectl -n {job.namespace} delete job {job.name}, {RETAIN}.",
             )
-        return "" if seen is not None and seen.state.ready else "Exporting the data."
+        if not seen.state.ready:
+            look = f"kubectl -n {job.namespace} logs job/{job.name}"
+            parts = (f"Exporting the data to the claim {claim}.", words, f"See: {look}")
+            raise _waiting(" ".join(filter(None, parts)))
+        place = folder(name, live["metadata"]["uid"])
+        note = f"The data is in {place} of the claim {job.namespace}/{claim}; now the database is dropped."
+        await self._recorder.tell(name, "Exported", note)
 
     def _packing(self, live: Manifest, generated: Generated) -> Packing:
         nobody = Credentials(api_key="", api_secret="")  # an export asks nothing of Shopify
         facts = Facts(self._settings, self._services, nobody, generated, self._settings.image)
         return pack(programs.program_of(live), facts)
 
-    async def _clear(self, name: str, live: Manifest) -> str | None:
-        """Take everything away that is left in the cluster, then the finalizer."""
-        kept = Ref("v1", "Secret", self._settings.namespace, names.secrets(name))
-        dropped = live["spec"].get("deletionPolicy") == "Delete" and live["spec"].get("tier") != "Pooled"
+    async def _clear(self, name: str, *, drop: bool) -> None:
+        """Take everything away that is left in the cluster; return when it is gone."""
         namespace = Ref("v1", "Namespace", "", names.namespace(name))
         there = self._cache.objects(name)
         if namespace in there:  # takes what is in it along
             await self._applier.prune(name, [ref for ref in there if ref != namespace])
-            return "Deleting the namespace."
-        if await self._cluster.get(NAMESPACE, namespace.name) and any(
-            ref.namespace == namespace.name for ref in self._cache.objects(name)
-        ):
-            return "Deleting the namespace."
-        await self._applier.prune(name, [] if dropped else [kept])
-        await self._set_finalizers(live, [each for each in live["metadata"]["finalizers"] if each != names.FINALIZER])
-        log.info("deleted", program=name, data="dropped" if dropped else "retained")
-        return None
+            if namespace in self._cache.objects(name):
+                raise _waiting(f"Deleting the namespace {namespace.name}. {await self._what_holds(namespace.name)}")
+        kept = [] if drop else [self._secrets(name)]
+        await self._applier.prune(name, kept)
+        left = [ref for ref in self._cache.objects(name) if ref not in kept]
+        if left:
+            raise _waiting(f"Deleting {left[0]}.")
+
+    async def _what_holds(self, namespace: str) -> str:
+        """Why a namespace that is being deleted is still there, in Kubernetes' own words."""
+        live = await self._cluster.get(NAMESPACE, namespace)
+        conditions = ((live or {}).get("status") or {}).get("conditions") or []
+        return " ".join(each.get("message", "") for each in conditions if each["status"] == "True")
+
+    def _secrets(self, name: str) -> Ref:
+        return Ref("v1", "Secret", self._settings.namespace, names.secrets(name))
 
     async def _set_finalizers(self, live: Manifest, finalizers: list[str]) -> None:
         metadata = {"finalizers": finalizers, "resourceVersion": live["metadata"]["resourceVersion"]}
-        written = await self._cluster.patch(PROGRAM, live["metadata"]["name"], {"metadata": metadata})
-        if written is not None:
-            self._cache.see_program(written, deleted=False)
+        name = live["metadata"]["name"]
+        written = await self._cluster.patch(PROGRAM, name, {"metadata": metadata})
+        if written is None:
+            raise Stale(f"The program {name} is gone.")
+        self._cache.see_program(written, deleted=False)
+
+
+def _waiting(words: str) -> Waiting:
+    return Waiting("Deleting", words.strip(), AGAIN_SECONDS)
+
+
+def _some(plural: str, left: Sequence[Manifest]) -> str:
+    named = ", ".join(each["metadata"]["name"] for each in left[:3])
+    return f"{len(left)} {plural} are left: {named}{', …' if len(left) > 3 else ''}."

@@ -15,6 +15,7 @@ from loyalnest_operator import metrics, watch
 from loyalnest_operator.backing import Backing
 from loyalnest_operator.cache import Cache
 from loyalnest_operator.cluster import Cluster
+from loyalnest_operator.credentials import LOOK_SECONDS
 from loyalnest_operator.events import Recorder
 from loyalnest_operator.facts import Capabilities, Manifest
 from loyalnest_operator.kinds import OWNED, PROGRAM, Kind
@@ -63,7 +64,8 @@ class Engine:
             self.queue.add(name)
         log.info("engine.started", programs=len(self.cache.programs))
         async with asyncio.TaskGroup() as group:
-            others = [group.create_task(work) for work in (self.queue.run(), self._relist_forever(), self._observe())]
+            works = (self.queue.run(), self._relist_forever(), self._look_at_credentials(), self._observe())
+            others = [group.create_task(work) for work in works]
             await self._watch()  # Kopf ends at SIGTERM
             for task in others:
                 task.cancel()
@@ -88,6 +90,7 @@ class Engine:
         if self.cache.see_program(live, deleted=deleted):
             if deleted:
                 self.queue.forget(name)
+                self.reconciler.references.forget(name)
                 for other in self.cache.sharing(domain):  # one of them may have the shop now
                     self.queue.add(other)
             else:
@@ -140,6 +143,15 @@ class Engine:
             log.warning("engine.not_relisted", error=error.detail)
             return False
         return True
+
+    async def _look_at_credentials(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                for program in await self.reconciler.references.changed():
+                    self.queue.add(program)
+            except LoyalNestError as error:
+                log.warning("engine.no_look_at_credentials", error=error.detail)
 
     async def _watch(self) -> None:
         await kopf.operator(

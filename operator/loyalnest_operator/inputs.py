@@ -9,6 +9,7 @@ from loyalnest.kit.program.spec import ProgramTier
 from loyalnest.kit.service import Service
 from loyalnest_operator import names, programs
 from loyalnest_operator.cluster import Cluster
+from loyalnest_operator.credentials import References
 from loyalnest_operator.facts import Capabilities, Facts, Generated, Manifest
 from loyalnest_operator.keeping import Keeping
 from loyalnest_operator.kinds import SECRET
@@ -24,11 +25,13 @@ class Inputs:
         settings: OperatorSettings,
         services: Sequence[Service],
         cluster: Cluster,
+        references: References,
         database_exists: Callable[[str], Awaitable[bool]],
     ) -> None:
         self._settings = settings
         self._services = services
         self._cluster = cluster
+        self._references = references
         self._keeping = Keeping(settings, cluster)
         self._database_exists = database_exists
 
@@ -41,12 +44,14 @@ class Inputs:
             generated=await self._generated(program, live),
             image=image,
             capabilities=capabilities,
-            pull_secrets=await self._pull_secrets(),
+            pull_secrets=await pull_secrets(self._cluster, self._settings),
         )
 
     async def _credentials(self, program: LoyaltyProgram) -> Credentials:
         reference = program.spec.shop.credentials_secret
         live = await self._cluster.get(SECRET, reference.name, reference.namespace)
+        version = live["metadata"]["resourceVersion"] if live is not None else ""
+        self._references.note(program.metadata.name, reference.namespace, reference.name, version)
         if live is None:
             raise Obstacle(
                 "CredentialsMissing",
@@ -68,16 +73,18 @@ class Inputs:
         services = [each.name for each in self._services]
         return await self._keeping.generated(program.metadata.name, services, rotation, self._database_exists)
 
-    async def _pull_secrets(self) -> dict[str, str]:
-        found: dict[str, str] = {}
-        for name in self._settings.image_pull_secrets:
-            live = await self._cluster.get(SECRET, name, self._settings.namespace)
-            encoded = ((live or {}).get("data") or {}).get(".dockerconfigjson")
-            if not encoded:
-                raise Obstacle(
-                    "PullSecretMissing",
-                    f"The Secret {self._settings.namespace}/{name} is not there, or not of the type "
-                    "kubernetes.io/dockerconfigjson.",
-                )
-            found[name] = base64.b64decode(encoded).decode()
-        return found
+
+async def pull_secrets(cluster: Cluster, settings: OperatorSettings) -> dict[str, str]:
+    """The content of the Secrets that pull the image, by name. Raises Obstacle for one that is missing."""
+    found: dict[str, str] = {}
+    for name in settings.image_pull_secrets:
+        live = await cluster.get(SECRET, name, settings.namespace)
+        encoded = ((live or {}).get("data") or {}).get(".dockerconfigjson")
+        if not encoded:
+            raise Obstacle(
+                "PullSecretMissing",
+                f"The Secret {settings.namespace}/{name} is not there, or not of the type "
+                "kubernetes.io/dockerconfigjson.",
+            )
+        found[name] = base64.b64decode(encoded).decode()
+    return found

@@ -2,11 +2,11 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from loyalnest.kit.errors import InvalidInput
 from loyalnest_operator import generated, names
 from loyalnest_operator.cluster import Cluster
 from loyalnest_operator.facts import Generated
 from loyalnest_operator.kinds import SECRET
+from loyalnest_operator.obstacles import Obstacle
 from loyalnest_operator.settings import OperatorSettings
 
 
@@ -22,15 +22,17 @@ class Keeping:
     ) -> Generated:
         """What was generated for a program, made now if it never was.
 
-        Raises InvalidInput if the Secret is gone while the database is there: new keys could not open it.
+        Raises Obstacle if the Secret is gone while the database is there: new keys could not open it.
         """
         name = names.secrets(program)
         live = await self._cluster.get(SECRET, name, self._namespace)
         if live is None:
             if await database_exists(program):
-                raise InvalidInput(
+                raise Obstacle(
+                    "KeysLost",
                     f"The Secret {self._namespace}/{name} is gone, and the database {names.database(program)} is "
-                    "there. Restore the Secret from a backup: its key opens the merchant's personal data."
+                    "there. Restore the Secret from a backup: its key opens the merchant's personal data. Only if that "
+                    "database holds nothing of worth, drop it.",
                 )
             data = generated.new_data(services, rotation)
             metadata = {"name": name, "namespace": self._namespace, "labels": names.labels(program)}
@@ -43,6 +45,16 @@ class Keeping:
             metadata = {"resourceVersion": live["metadata"]["resourceVersion"]}
             await self._cluster.patch(SECRET, name, {"metadata": metadata, "data": data}, self._namespace)
         return generated.read(data)
+
+    async def planned(self, program: str, services: Sequence[str]) -> tuple[Generated, bool]:
+        """What a program has or would get, with nothing made; whether it has anything.
+
+        Values that would be made stand for themselves: they will be others.
+        """
+        live = await self._cluster.get(SECRET, names.secrets(program), self._namespace)
+        if live is None:
+            return generated.read(generated.new_data(services)), False
+        return generated.read(generated.complete(live.get("data") or {}, services)), True
 
     async def existing(self, program: str) -> Generated | None:
         """What was generated for a program, if it ever was."""

@@ -7,6 +7,13 @@ from loyalnest_operator.facts import Manifest
 from loyalnest_operator.kinds import POD
 
 MOST_WORDS = 400
+LOOK_SECONDS = 30.0
+"""How often to ask pods that are waited for, since they are not watched."""
+
+
+def of_job(name: str) -> str:
+    """Label selector of a Job's pods."""
+    return f"batch.kubernetes.io/job-name={name}"
 
 
 async def last_words(cluster: Cluster, namespace: str, selector: str) -> str:

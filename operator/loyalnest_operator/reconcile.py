@@ -19,6 +19,7 @@ from loyalnest_operator.applying import Applier
 from loyalnest_operator.backing import Backing
 from loyalnest_operator.cache import Cache, State
 from loyalnest_operator.cluster import Cluster, FieldConflict, Stale
+from loyalnest_operator.credentials import References
 from loyalnest_operator.deletion import Deletion
 from loyalnest_operator.desired import Desired, desired, problems
 from loyalnest_operator.events import Recorder
@@ -30,7 +31,7 @@ from loyalnest_operator.objects import Ref, ref_of
 from loyalnest_operator.obstacles import Obstacle, Waiting, reason_of
 from loyalnest_operator.preparing import Preparing
 from loyalnest_operator.settings import OperatorSettings
-from loyalnest_operator.status import Condition, Report, Said, changed, status_of
+from loyalnest_operator.status import Condition, Report, Said, changed, news, status_of
 
 log = structlog.get_logger(__name__)
 
@@ -57,8 +58,9 @@ class Reconciler:
         self._clock = clock
         self.capabilities = Capabilities()
         self.fleet = Fleet(settings, cache)
+        self.references = References(cluster)
         self._applier = Applier(cluster, cache, recorder)
-        self._inputs = Inputs(settings, services, cluster, backing.database_exists)
+        self._inputs = Inputs(settings, services, cluster, self.references, backing.database_exists)
         self._deletion = Deletion(settings, services, cluster, cache, backing, self._applier, recorder)
         self._preparing = Preparing(cluster, cache, self._applier)
 
@@ -71,11 +73,12 @@ class Reconciler:
         failure: LoyalNestError | None = None
         again: float | None = self._settings.resync_seconds
         try:
-            if programs.deleting(live):
-                again = await self._delete(live, report)
-            elif programs.paused(live):
-                report.stopped("Paused", f"The annotation {names.PAUSED} is true: everything is left alone.")
-                report.phases = {}
+            if programs.paused(live):
+                report.stopped("Paused", _paused(live))
+            elif programs.deleting(live):
+                with _timed("deletion"):
+                    await self._deletion.run(live)
+                return None
             else:
                 await self._walk(live, report)
         except Waiting as waiting:
@@ -96,18 +99,11 @@ class Reconciler:
             raise failure
         return again
 
-    async def _delete(self, live: Manifest, report: Report) -> float | None:
-        with _timed("deletion"):
-            wait = await self._deletion.step(live)
-        if wait is None:
-            return None
-        report.stopped("Deleting", wait)
-        return 5.0
-
     async def _walk(self, live: Manifest, report: Report) -> None:
         name = live["metadata"]["name"]
         program = programs.program_of(live)
         self._refuse_shared_shop(name, program)
+        programs.refuse_move(live, program)
         await self._deletion.guard(live)
         with _timed("inputs"):
             facts = await self._inputs.facts(program, live, self.fleet.image_for(name), self.capabilities)
@@ -115,17 +111,19 @@ class Reconciler:
         if found:
             raise Obstacle("InvalidSpec", " ".join(found))
         wanted = desired(program, facts)
-        report.fields |= {"tier": program.spec.tier.value}
         await self._outside(program, facts, report)
         with _timed("foundation"), _going_on(report):
             await self._foundation(name, wanted)
         report.fields |= {"image": facts.image}
         with _timed("preparation"):
             await self._preparing.run(name, wanted.preparation, report)
+        report.fields |= {"tier": program.spec.tier.value}
         with _timed("workloads"), _going_on(report):
-            await self._applier.apply(name, [*wanted.workloads, *wanted.dashboard])
-        self._dashboard(wanted, report)
+            await self._applier.apply(name, wanted.workloads)
         await self._check_workloads(name, program, wanted, report)
+        with _timed("dashboard"), _going_on(report):  # goes to the new gateway only when that answers
+            await self._applier.apply(name, wanted.dashboard)
+        self._dashboard(wanted, report)
         with _timed("prune"):
             kept = Ref("v1", "Secret", self._settings.namespace, names.secrets(name))
             await self._applier.prune(name, [*map(ref_of, wanted), kept])
@@ -152,7 +150,8 @@ class Reconciler:
         report.fields |= {"database": names.database(name)}
         with _timed("topics"), _phase(report, Condition.TOPICS):
             await self._backing.ensure_topics(program, facts.services)
-        report.phase(Condition.TOPICS, ready=True, reason="Made")
+        words = f"The topics {names.topic_prefix(name)}… are there."
+        report.phase(Condition.TOPICS, ready=True, reason="Made", message=words)
 
     async def _foundation(self, name: str, wanted: Desired) -> None:
         first, *others = wanted.foundation
@@ -172,13 +171,14 @@ class Reconciler:
             raise Obstacle("ServicesFailed", "; ".join(words))
         unready = [each.name for each, state in states.items() if not state.ready]
         if unready:
-            message = f"{len(unready)} of {len(states)} are not ready: {', '.join(unready)}."
-            report.phase(Condition.SERVICES, ready=False, reason="Starting", message=message)
-            raise Waiting("Starting", message)
+            first = next(each for each, state in states.items() if not state.ready)
+            message = f"{len(unready)} of {len(states)} are not ready: {', '.join(unready)}. {await self._why(first)}"
+            report.phase(Condition.SERVICES, ready=False, reason="Starting", message=message.rstrip())
+            raise Waiting("Starting", message.rstrip(), pods.LOOK_SECONDS)
         if program.spec.tier is ProgramTier.POOLED:
             report.phase(Condition.SERVICES, ready=True, reason="Pooled", message="Served by the pool.")
         else:
-            report.phase(Condition.SERVICES, ready=True, reason="Running", message=f"{len(states)} run.")
+            report.phase(Condition.SERVICES, ready=True, reason="Running", message=f"All are ready: {len(states)}.")
 
     async def _why(self, deployment: Ref) -> str:
         component = f"{names.COMPONENT}={deployment.name}"
@@ -213,6 +213,18 @@ class Reconciler:
                 written = await self._cluster.patch(PROGRAM, name, {"status": after}, subresource="status")
             if written is not None:
                 self._cache.see_program(written, deleted=False)
+            await self._tell(name, before, after)
+
+    async def _tell(self, name: str, before: Manifest, after: Manifest) -> None:
+        found = news(before, after)
+        if found is not None:
+            reason, words, warning = found
+            await (self._recorder.warn if warning else self._recorder.tell)(name, reason, words)
+
+
+def _paused(live: Manifest) -> str:
+    what = "everything is left alone, and the program is not deleted" if programs.deleting(live) else ""
+    return f"The annotation {names.PAUSED} is true: {what or 'everything is left alone'}."
 
 
 def _unready(reason: str, message: str) -> Said:

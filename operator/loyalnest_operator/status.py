@@ -36,6 +36,9 @@ class Said:
     message: str = ""
 
 
+NOT_REACHED = Said(None, "NotReached", "Not looked at: the condition Ready says what comes first.")
+
+
 @dataclass(slots=True)
 class Report:
     """What one reconcile found out. `phases` that nobody spoke of are Unknown.
@@ -45,8 +48,8 @@ class Report:
 
     phases: dict[Condition, Said] = field(default_factory=dict)
     ready: Said = Said(status=False, reason="Waiting")
-    progressing: Said = Said(status=False, reason="Idle")
-    degraded: Said = Said(status=False, reason="AsExpected")
+    progressing: Said = Said(status=False, reason="Idle", message="Nothing is under way.")
+    degraded: Said = Said(status=False, reason="AsExpected", message="Nothing stands in the way.")
     fields: dict[str, Any] = field(default_factory=dict)
     conflicts: list[str] = field(default_factory=list)
 
@@ -81,9 +84,9 @@ def status_of(report: Report, generation: int, before: Mapping[str, Any], now: d
         Condition.READY: report.ready,
         Condition.PROGRESSING: report.progressing,
         Condition.DEGRADED: report.degraded,
-        **{phase: report.phases.get(phase, Said(None, "NotReached")) for phase in PHASES},
+        **{phase: report.phases.get(phase, NOT_REACHED) for phase in PHASES},
     }
-    earlier = {each["type"]: each for each in before.get("conditions", [])}
+    earlier = _conditions(before)
     degraded = report.degraded
     found: dict[str, Any] = {
         "observedGeneration": generation,
@@ -99,6 +102,29 @@ def status_of(report: Report, generation: int, before: Mapping[str, Any], now: d
 def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
     """Whether `after` is worth a write: it says something that `before` does not. A null means: not there."""
     return any(before.get(key) != value for key, value in after.items())
+
+
+def news(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, str, bool] | None:
+    """What is worth an event: the reason, the words, and whether it is a warning; nothing while all goes on as it was.
+
+    A program that became ready, or that something new stands in the way of.
+    """
+    was, now = _conditions(before), _conditions(after)
+    ready, degraded = now[Condition.READY], now[Condition.DEGRADED]
+    if degraded["status"] == "True" and _known(was, Condition.DEGRADED) != _known(now, Condition.DEGRADED):
+        return degraded["reason"], degraded["message"], True
+    if ready["status"] == "True" and was.get(Condition.READY, {}).get("status") != "True":
+        return "Ready", ready["message"], False
+    return None
+
+
+def _conditions(status: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    return {each["type"]: each for each in status.get("conditions", [])}
+
+
+def _known(conditions: Mapping[str, Mapping[str, Any]], condition: Condition) -> tuple[Any, Any]:
+    found = conditions.get(condition, {})
+    return found.get("status"), found.get("reason")
 
 
 def _condition(

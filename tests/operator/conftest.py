@@ -12,6 +12,7 @@ from fixtures.api_proxy import ApiProxy
 from fixtures.kubelet import Kubelet
 from fixtures.kubernetes import ApiServer, ControlPlane
 from fixtures.operating import World
+from fixtures.outside import Outside
 from loyalnest.kit.embedded.postgres import EmbeddedPostgres
 from loyalnest_operator.cluster import Cluster
 
@@ -120,3 +121,18 @@ async def kubelet(cluster: Cluster) -> AsyncIterator[Kubelet]:
     yield node
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.fixture
+def outside(postgres_server: EmbeddedPostgres, kafka_brokers: str) -> Outside:
+    """What programs have outside the cluster."""
+    return Outside(postgres_server, kafka_brokers)
+
+
+@pytest.fixture
+def own_postgres(server_folder: Path, tmp_path: Path) -> Iterator[EmbeddedPostgres]:
+    """A PostgreSQL of the test's own, to stop and start."""
+    server = EmbeddedPostgres(server_folder / tmp_path.name, durable=False, shared_buffers="32MB")
+    server.start()
+    yield server
+    server.stop()

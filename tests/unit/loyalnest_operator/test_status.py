@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from loyalnest_operator.status import MOST_MESSAGE, PHASES, Condition, Report, changed, status_of
+from loyalnest_operator.status import MOST_MESSAGE, PHASES, Condition, Report, changed, news, status_of
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
@@ -57,3 +57,17 @@ def test_the_same_again_is_no_change() -> None:
     kept = {key: value for key, value in before.items() if value is not None}
     assert not changed(kept, status_of(report, 1, kept, NOW + timedelta(hours=1)))
     assert changed(kept, status_of(report, 2, kept, NOW))
+
+
+def test_what_is_new_is_told_once() -> None:
+    broken, other, ready = Report(), Report(), Report()
+    broken.broken("CredentialsMissing", "There is no Secret.")
+    other.broken("ShopTaken", "It belongs to another.")
+    ready.done("Fine.")
+    statuses = [status_of(each, 1, {}, NOW) for each in (broken, other, ready)]
+    assert news({}, statuses[0]) == ("CredentialsMissing", "There is no Secret.", True)
+    assert news(statuses[0], statuses[0]) is None
+    assert news(statuses[0], statuses[1]) == ("ShopTaken", "It belongs to another.", True)
+    assert news(statuses[1], statuses[2]) == ("Ready", "Fine.", False)
+    assert news(statuses[2], statuses[2]) is None
+    assert news({}, status_of(Report(), 1, {}, NOW)) is None
