@@ -1,6 +1,6 @@
 """Brings single objects to what they should be, and writes nothing where they are."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import structlog
 
@@ -60,6 +60,11 @@ class Applier:
                     f"kubectl label namespace {ref.name} {MANAGED_BY}={FIELD_MANAGER} {PROGRAM}={program}",
                 )
         await self._apply(program, namespace)
+
+    async def withdraw(self, program: str, kinds: Collection[str], wanted: Iterable[Manifest]) -> None:
+        """Delete those objects of some kinds that are not wanted any more, before others are made."""
+        kept = set(map(ref_of, wanted))
+        await self.prune(program, [ref for ref in self._cache.objects(program) if ref.kind not in kinds or ref in kept])
 
     async def prune(self, program: str, keep: Iterable[Ref], *, foreground: bool = False) -> None:
         """Delete what belongs to the program and is not to be kept. For `foreground` see Cluster.delete."""

@@ -109,9 +109,12 @@ class Cache:
         """Take in news of a program. Whether they are news to its reconcile: anything but its status."""
         name = live["metadata"]["name"]
         before, after = self.programs.get(name), entry_of(live)
+        same = before is not None and before.uid == after.uid
+        if before is not None and same and after.resource_version < before.resource_version:
+            return False  # the watch was slower than the answer to our own write, or faster than it
         if deleted:
             self._gone.add(after.uid)
-            if before is None or before.uid != after.uid:
+            if not same:
                 return False
             self._domain(before, name, add=False)
             del self.programs[name]
@@ -119,8 +122,6 @@ class Cache:
             return True
         if after.uid in self._gone:
             return False
-        if before is not None and before.uid == after.uid and after.resource_version < before.resource_version:
-            return False  # the watch was faster than the answer to our own write
         self._domain(before, name, add=False)
         self.programs[name] = after
         self._domain(after, name, add=True)
@@ -238,7 +239,11 @@ def _wish(live: Manifest) -> Any:
 
 
 def _program_of(live: Manifest) -> str:
-    found: str = (live["metadata"].get("labels") or {}).get(names.PROGRAM, "")
+    """The program whose object it is. What a controller made of one of ours, with its labels, is the controller's."""
+    metadata = live["metadata"]
+    if any(owner.get("controller") for owner in metadata.get("ownerReferences") or []):
+        return ""
+    found: str = (metadata.get("labels") or {}).get(names.PROGRAM, "")
     return found
 
 

@@ -36,6 +36,10 @@ from loyalnest_operator.status import Condition, Report, Said, changed, news, st
 log = structlog.get_logger(__name__)
 
 
+_SCALING = ("HorizontalPodAutoscaler", "ScaledObject", "PodDisruptionBudget")
+"""Kinds that go before others come: two scalers, or a scaler and a fixed number of replicas, fight."""
+
+
 class Reconciler:
     """Reconciles programs by name, see `Queue.work`."""
 
@@ -111,6 +115,8 @@ class Reconciler:
         if found:
             raise Obstacle("InvalidSpec", " ".join(found))
         wanted = desired(program, facts)
+        if program.spec.suspend:  # at once, even while the database is away
+            await self._stop(name, wanted)
         await self._outside(program, facts, report)
         with _timed("foundation"), _going_on(report):
             await self._foundation(name, wanted)
@@ -119,6 +125,7 @@ class Reconciler:
             await self._preparing.run(name, wanted.preparation, report)
         report.fields |= {"tier": program.spec.tier.value}
         with _timed("workloads"), _going_on(report):
+            await self._applier.withdraw(name, _SCALING, wanted)
             await self._applier.apply(name, wanted.workloads)
         await self._check_workloads(name, program, wanted, report)
         with _timed("dashboard"), _going_on(report):  # goes to the new gateway only when that answers
@@ -129,6 +136,12 @@ class Reconciler:
             await self._applier.prune(name, [*map(ref_of, wanted), kept])
         report.fields |= {"version": facts.image.rpartition(":")[2] or facts.image}
         self._conclude(program, report)
+
+    async def _stop(self, name: str, wanted: Desired) -> None:
+        """Take what runs to zero."""
+        there = self._cache.objects(name)
+        await self._applier.withdraw(name, _SCALING, wanted)
+        await self._applier.apply(name, [each for each in wanted.workloads if ref_of(each) in there])
 
     def _refuse_shared_shop(self, name: str, program: LoyaltyProgram) -> None:
         owner = self._cache.owner_of(program.spec.shop.domain)

@@ -213,3 +213,12 @@ COMPLETE = {"replicas": 2, "updatedReplicas": 2, "availableReplicas": 2}
 )
 def test_how_far_an_object_is(live: Manifest, state: State) -> None:
     assert state_of(live) == state
+
+
+def test_what_a_controller_made_with_our_labels_is_not_ours() -> None:
+    cache = Cache()
+    owners = [{"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "name": "x", "uid": "u", "controller": True}]
+    live = config_map(5)
+    live["metadata"]["ownerReferences"] = owners
+    assert cache.see_object(live, deleted=False) == []
+    assert cache.objects("acme") == {}
