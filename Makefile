@@ -121,6 +121,10 @@ deploy: $(READY) ## Install stores, pool and operator there, from the images of 
 demo: ## Apply the demo's merchants there and wait until they are served
 	@clusters/demo.sh
 
+.PHONY: cluster-test
+cluster-test: $(READY) ## Tests on the cluster that KUBECONFIG names, from the images of `make images` (NEXT_TAG for the upgrade)
+	@$(BIN)/pytest -q tests/cluster
+
 .PHONY: undeploy
 undeploy: $(READY) ## Remove what `make deploy` installed there, with all data
 	@HELM=$(HELM) clusters/undeploy.sh
