@@ -76,6 +76,7 @@ def _columns() -> list[dict[str, str]]:
     return [
         column("Tier", ".spec.tier", "How the merchant is packed."),
         column("Ready", '.status.conditions[?(@.type=="Ready")].status', "Whether the merchant is served."),
+        column("Reason", '.status.conditions[?(@.type=="Ready")].reason', "Why, in one word."),
         column("Shop", ".spec.shop.domain", "The merchant's shop."),
         column("Version", ".status.version", "Version of LoyalNest that runs."),
         column("Merchant Orders/h", ".status.ordersPerHour", "Orders in the last hour, where known.", "integer"),
