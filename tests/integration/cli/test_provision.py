@@ -164,5 +164,5 @@ async def test_a_migration_that_postgresql_refuses_is_the_last_line(command: Com
     finally:
         await connection.close()
     said = fails(command("migrate"))
-    assert "points cannot be migrated" in said
+    assert "A migration of points failed" in said
     assert 'relation "lots" already exists' in said
