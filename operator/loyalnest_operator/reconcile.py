@@ -212,7 +212,7 @@ class Reconciler:
             with _timed("status"):
                 written = await self._cluster.patch(PROGRAM, name, {"status": after}, subresource="status")
             if written is not None:
-                self._cache.see_program(written, deleted=False)
+                self._cache.see_program(written, deleted=False, answer=True)
             await self._tell(name, before, after)
 
     async def _tell(self, name: str, before: Manifest, after: Manifest) -> None:
