@@ -7,6 +7,7 @@ Settings by environment: PROGRAMS, and OPERATOR_PROFILE, a file for cProfile's f
 import asyncio
 import os
 import platform as machine
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -173,7 +174,7 @@ class Bench:
 
     def _row(self, what: str, figure: str, target: str = "") -> None:
         self._table.add_row(what, figure, target)
-        print(f"{what}: {figure}", flush=True)
+        print(f"{what}: {figure}", file=sys.stderr)  # it takes minutes until the table is complete
 
 
 def _quantiles(figures: Figures) -> str:
@@ -196,8 +197,7 @@ async def main() -> None:
     """Make a cluster and measure in it."""
     programs = int(os.environ.get("PROGRAMS", "1000"))
     logs.configure(Settings(log_level="ERROR", log_format="console"))
-    load = os.getloadavg()[0]
-    out.print(f"{machine.machine()}, {os.cpu_count()} cores, Python {machine.python_version()}, load {load:.1f} before")
+    before = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="loyalnest-bench-", ignore_cleanup_errors=True) as folder:
         plane = ControlPlane(Path(folder) / "kubernetes")
         try:
@@ -208,7 +208,10 @@ async def main() -> None:
             world = World(cluster, plane.api_server.kubeconfig, _platform(), Path(folder))
             await world.make_namespace(world.system)
             await world.make_namespace(POOL)
-            out.print(await Bench(world, plane, Path(folder)).run(programs))
+            table = await Bench(world, plane, Path(folder)).run(programs)
+            kind = f"{machine.machine()}, {os.cpu_count()} cores, Python {machine.python_version()}"
+            table.title = f"{programs} programs; {kind}; load {before:.1f} before, {os.getloadavg()[0]:.1f} after"
+            out.print(table)
             await cluster.close()
         finally:
             plane.stop()
