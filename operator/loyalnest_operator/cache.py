@@ -156,8 +156,8 @@ class Cache:
         owner = self._owners.get(ref, "")
         before = self._objects[owner][ref] if owner else None
         version = int(live["metadata"].get("resourceVersion", "0"))
-        if before is not None and version < before.version:
-            return []  # older than the answer to our own apply
+        if before is not None and (version < before.version or (version == before.version and not deleted)):
+            return []  # not newer than the answer to our own apply, or told again by a list
         if deleted or program != owner:
             self._drop(ref)
         if deleted or not program:
@@ -192,6 +192,10 @@ class Cache:
         """The object was looked at, and is right."""
         seen = self._objects[program][ref]
         seen.settled, seen.content = seen.digest, None
+
+    def seen(self, program: str, ref: Ref) -> Seen | None:
+        """An object of a program, as last seen."""
+        return self._objects.get(program, {}).get(ref)
 
     def objects(self, program: str) -> dict[Ref, Seen]:
         """What belongs to a program, as last seen."""

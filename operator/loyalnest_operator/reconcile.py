@@ -202,7 +202,7 @@ class Reconciler:
             report.progressing = _unready("UpgradeHeld", held)
 
     def _state(self, name: str, ref: Ref) -> State:
-        seen = self._cache.objects(name).get(ref)
+        seen = self._cache.seen(name, ref)
         return seen.state if seen is not None else State(ready=False)
 
     async def _write_status(self, name: str, live: Manifest, report: Report) -> None:

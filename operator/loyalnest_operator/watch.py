@@ -75,9 +75,9 @@ def settings_of() -> kopf.OperatorSettings:
     settings.watching.client_timeout = SERVER_SECONDS + 30
     settings.watching.connect_timeout = 30
     settings.watching.inactivity_timeout = SILENT_SECONDS
-    settings.watching.chunk_size = 500
+    settings.watching.chunk_size = 100
     settings.networking.request_timeout = 60
-    settings.queueing.idle_timeout = 1.0
+    settings.queueing.idle_timeout = 0.1  # so long each object that was listed or changed stays in memory
     settings.process.ultimate_exiting_timeout = 30
     for kind in (*OWNED, LEASE):
         settings.watching.label_selectors[kind.group, kind.api_version.rpartition("/")[2], kind.plural] = OURS
