@@ -88,6 +88,10 @@ test: $(READY) ## All tests, with coverage. Needs Java 17 and Maven for Kafka, G
 bench: $(READY) ## Measure what this machine holds (RATE=300 SECONDS=30 BODY=0 BACKLOG=100000 MERCHANTS=100)
 	@PYTHONPATH=tests $(BIN)/python -m load.bench
 
+.PHONY: bench-operator
+bench-operator: $(READY) ## Measure what a fleet costs the operator, on an API server without nodes (PROGRAMS=1000)
+	@PYTHONPATH=tests $(BIN)/python -m load.bench_operator
+
 # What `docker build` understands is enough: podman build, buildah build.
 BUILD ?= docker build
 REGISTRY ?= loyalnest

@@ -47,7 +47,7 @@ class Applier:
         Raises Obstacle if one of that name is there without our label, and Waiting while it is being deleted.
         """
         ref = ref_of(namespace)
-        seen = self._cache.objects(program).get(ref)
+        seen = self._cache.seen(program, ref)
         if seen is not None and seen.deleting:
             raise Waiting("NamespaceDeleting", f"Somebody deleted the namespace {ref.name}. It is made again then.")
         if seen is None:
@@ -83,7 +83,7 @@ class Applier:
         ref = ref_of(manifest)
         if self._right(program, manifest):
             return
-        seen = self._cache.objects(program).get(ref)
+        seen = self._cache.seen(program, ref)
         try:
             live = await self._cluster.apply(manifest, force=False)
         except FieldConflict as conflict:
@@ -99,13 +99,13 @@ class Applier:
 
     def _right(self, program: str, manifest: Manifest) -> bool:
         """Whether the object is there as it should be, as far as was seen."""
-        ref = ref_of(manifest)
-        seen = self._cache.objects(program).get(ref)
-        if seen is None or seen.deleting or seen.desired_hash != _hash(manifest):
+        ref, marked = ref_of(manifest), with_hash(manifest)
+        seen = self._cache.seen(program, ref)
+        if seen is None or seen.deleting or seen.desired_hash != marked["metadata"]["annotations"][DESIRED_HASH]:
             return False
         if not seen.unchecked:
             return True
-        if seen.content is None or not contains(decoded(seen.content), with_hash(manifest)):
+        if seen.content is None or not contains(decoded(seen.content), marked):
             return False
         self._cache.settle(program, ref)
         return True

@@ -4,8 +4,7 @@ Of an object's content only a digest is kept once it was found to be right, so t
 little memory; its content stays only until the next reconcile has looked at it.
 """
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -47,7 +46,7 @@ class Seen:
 class ProgramEntry:
     """A program as it was last seen, encoded, with what others than its own reconcile ask about it.
 
-    failed, aside: see rollout.Member.
+    failed, aside: see rollout.Member. wish: digest of what its reconcile was last woken for.
     """
 
     encoded: bytes
@@ -62,6 +61,7 @@ class ProgramEntry:
     uid: str = ""
     resource_version: int = 0
     conditions: tuple[tuple[str, str], ...] = ()
+    wish: bytes = b""
 
     @property
     def live(self) -> Manifest:
@@ -89,6 +89,7 @@ def entry_of(live: Manifest) -> ProgramEntry:
         uid=metadata.get("uid", ""),
         resource_version=int(metadata.get("resourceVersion", "0")),
         conditions=tuple(sorted(conditions.items())),
+        wish=_wish(live),
     )
 
 
@@ -105,8 +106,12 @@ class Cache:
     _gone: set[str] = field(default_factory=set)
     """The uids of programs that were deleted. None ever comes back; the answer to a write of ours may come late."""
 
-    def see_program(self, live: Manifest, *, deleted: bool) -> bool:
-        """Take in news of a program. Whether they are news to its reconcile: anything but its status."""
+    def see_program(self, live: Manifest, *, deleted: bool, answer: bool = False) -> bool:
+        """Take in news of a program. Whether they are news to its reconcile: anything but its status.
+
+        answer: to a write of its status. A change of somebody's that it brings along is older than what the watch tells
+        next, so it is news then: nobody is woken for an answer.
+        """
         name = live["metadata"]["name"]
         before, after = self.programs.get(name), entry_of(live)
         same = before is not None and before.uid == after.uid
@@ -122,6 +127,8 @@ class Cache:
             return True
         if after.uid in self._gone:
             return False
+        if answer and before is not None:
+            after = replace(after, wish=before.wish)
         self._domain(before, name, add=False)
         self.programs[name] = after
         self._domain(after, name, add=True)
@@ -130,7 +137,7 @@ class Cache:
             return True
         if _part(before) != _part(after):
             self.generation += 1
-        return bool(_wish(before.live) != _wish(live))
+        return before.wish != after.wish
 
     def owner_of(self, domain: str) -> str:
         """The oldest program with this shop domain; empty if there is none."""
@@ -150,8 +157,8 @@ class Cache:
         owner = self._owners.get(ref, "")
         before = self._objects[owner][ref] if owner else None
         version = int(live["metadata"].get("resourceVersion", "0"))
-        if before is not None and version < before.version:
-            return []  # older than the answer to our own apply
+        if before is not None and (version < before.version or (version == before.version and not deleted)):
+            return []  # not newer than the answer to our own apply, or told again by a list
         if deleted or program != owner:
             self._drop(ref)
         if deleted or not program:
@@ -168,19 +175,28 @@ class Cache:
         return [] if same and not after.unchecked else [program]
 
     def applied(self, live: Manifest) -> None:
-        """Take in the answer to an apply of ours: it is right as it is."""
+        """Take in the answer to an apply of ours: it is right as it is, unless the watch has told something newer."""
+        ref, program = ref_of(live), _program_of(live)
         after = _seen(live, int(live["metadata"]["resourceVersion"]))
+        seen = self._objects.get(program, {}).get(ref)
+        if seen is not None and seen.version > after.version:
+            return
         after.settled, after.content = after.digest, None
-        self._put(_program_of(live), ref_of(live), after)
+        self._put(program, ref, after)
 
     def forget(self, program: str, ref: Ref) -> None:
         """The object turned out not to be there any more."""
-        self._objects.get(program, {}).pop(ref, None)
+        if self._owners.get(ref) == program:
+            self._drop(ref)
 
     def settle(self, program: str, ref: Ref) -> None:
         """The object was looked at, and is right."""
         seen = self._objects[program][ref]
         seen.settled, seen.content = seen.digest, None
+
+    def seen(self, program: str, ref: Ref) -> Seen | None:
+        """An object of a program, as last seen."""
+        return self._objects.get(program, {}).get(ref)
 
     def objects(self, program: str) -> dict[Ref, Seen]:
         """What belongs to a program, as last seen."""
@@ -226,16 +242,10 @@ def _part(entry: ProgramEntry) -> tuple[str, str, bool, bool, bool, bool]:
     return entry.version, entry.image, entry.ready, entry.failed, entry.aside, entry.canary
 
 
-def _wish(live: Manifest) -> Any:
+def _wish(live: Manifest) -> bytes:
     metadata = live["metadata"]
-    return (
-        metadata.get("generation"),
-        metadata.get("annotations"),
-        metadata.get("labels"),
-        metadata.get("finalizers"),
-        metadata.get("deletionTimestamp"),
-        metadata.get("uid"),
-    )
+    parts = ("generation", "annotations", "labels", "finalizers", "deletionTimestamp", "uid")
+    return digest(msgspec.json.encode([metadata.get(part) for part in parts], order="sorted"))
 
 
 def _program_of(live: Manifest) -> str:

@@ -18,7 +18,8 @@ from loyalnest_operator.names import FIELD_MANAGER
 from loyalnest_operator.objects import Ref, ref_of, with_hash
 
 REQUEST_SECONDS = 30.0
-PAGE = 500
+PAGE = 200
+"""Objects that are listed at a time, so in memory."""
 
 
 class Refused(InvalidInput):

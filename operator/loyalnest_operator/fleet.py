@@ -4,6 +4,8 @@ from loyalnest_operator.cache import Cache
 from loyalnest_operator.rollout import Member, Plan, plan
 from loyalnest_operator.settings import OperatorSettings
 
+NOBODY = Plan(frozenset(), 0, 0)
+
 
 class Fleet:
     """Answers from a plan that is made again only when something that it depends on has changed."""
@@ -12,12 +14,15 @@ class Fleet:
         self._settings = settings
         self._cache = cache
         self._generation = -1
-        self._plan = self._told = Plan(frozenset(), 0, 0)
+        self._plan = self._told = NOBODY
 
     def plan(self) -> Plan:
-        """Who may run the operator's image."""
-        if self._generation != self._cache.generation:
-            self._generation = self._cache.generation
+        """Who may run the operator's image. Says nothing while no program has another one."""
+        if self._generation == self._cache.generation:
+            return self._plan
+        self._generation = self._cache.generation
+        self._plan = NOBODY
+        if any(entry.image not in ("", self._settings.image) for entry in self._cache.programs.values()):
             members = [
                 Member(name, entry.image, entry.ready, entry.failed, entry.canary, entry.aside)
                 for name, entry in self._cache.programs.items()

@@ -33,7 +33,7 @@ class Preparing:
         await self._stop_others(program, jobs, report)
         await self._applier.apply(program, manifests)
         for job in jobs:
-            seen = self._cache.objects(program).get(job)
+            seen = self._cache.seen(program, job)
             state = seen.state if seen is not None else State(ready=False)
             if state.failed:
                 await self._explain(job, state, report)

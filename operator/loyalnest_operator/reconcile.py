@@ -215,7 +215,7 @@ class Reconciler:
             report.progressing = _unready("UpgradeHeld", held)
 
     def _state(self, name: str, ref: Ref) -> State:
-        seen = self._cache.objects(name).get(ref)
+        seen = self._cache.seen(name, ref)
         return seen.state if seen is not None else State(ready=False)
 
     async def _write_status(self, name: str, live: Manifest, report: Report) -> None:
@@ -225,7 +225,7 @@ class Reconciler:
             with _timed("status"):
                 written = await self._cluster.patch(PROGRAM, name, {"status": after}, subresource="status")
             if written is not None:
-                self._cache.see_program(written, deleted=False)
+                self._cache.see_program(written, deleted=False, answer=True)
             await self._tell(name, before, after)
 
     async def _tell(self, name: str, before: Manifest, after: Manifest) -> None:

@@ -40,13 +40,17 @@ class Listener(Protocol):
 
 
 def registry_of(listener: Listener, login: Callable[[], Awaitable[kopf.ConnectionInfo]]) -> kopf.OperatorRegistry:
-    """Kopf's handlers, which only pass on what they get."""
+    """Kopf's handlers, which only pass on what they get.
+
+    They are coroutines although they wait for nothing: Kopf runs plain functions in threads, and neither the cache nor
+    the queue may be touched from any but the event loop's.
+    """
     registry = kopf.OperatorRegistry()
 
-    def on_program(event: kopf.RawEvent, **_: Any) -> None:
+    async def on_program(event: kopf.RawEvent, **_: Any) -> None:
         listener.program_changed(_complete(event, PROGRAM), deleted=event["type"] == "DELETED")
 
-    def on_lease(**_: Any) -> None:
+    async def on_lease(**_: Any) -> None:
         listener.heard()
 
     async def on_login(**_: Any) -> kopf.ConnectionInfo:
@@ -71,9 +75,9 @@ def settings_of() -> kopf.OperatorSettings:
     settings.watching.client_timeout = SERVER_SECONDS + 30
     settings.watching.connect_timeout = 30
     settings.watching.inactivity_timeout = SILENT_SECONDS
-    settings.watching.chunk_size = 500
+    settings.watching.chunk_size = 100
     settings.networking.request_timeout = 60
-    settings.queueing.idle_timeout = 1.0
+    settings.queueing.idle_timeout = 0.1  # so long each object that was listed or changed stays in memory
     settings.process.ultimate_exiting_timeout = 30
     for kind in (*OWNED, LEASE):
         settings.watching.label_selectors[kind.group, kind.api_version.rpartition("/")[2], kind.plural] = OURS
@@ -81,7 +85,7 @@ def settings_of() -> kopf.OperatorSettings:
 
 
 def _passing(listener: Listener, kind: Kind) -> Any:
-    def on_object(event: kopf.RawEvent, **_: Any) -> None:
+    async def on_object(event: kopf.RawEvent, **_: Any) -> None:
         listener.object_changed(_complete(event, kind), deleted=event["type"] == "DELETED")
 
     return on_object
