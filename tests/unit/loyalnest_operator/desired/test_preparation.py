@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loyalnest.kit.program import Credentials, LoyaltyProgram, load_programs
@@ -74,6 +74,7 @@ def test_what_is_left_to_defaults_is_not_written() -> None:
     assert b'"suspend": true' in more
 
 
+@settings(deadline=None)
 @given(title=titles, key=printable, secret=printable)
 def test_any_text_is_read_again(title: str, key: str, secret: str) -> None:
     program = a_program(tiers=[{"name": title, "threshold": 0}])
