@@ -92,6 +92,9 @@ class Reconciler:
             raise
         except LoyalNestError as error:
             failure = error
+        except Exception as error:  # a fault of ours: this program says so, and the others go on
+            log.exception("reconcile.fault", program=name)
+            failure = Obstacle("OperatorFault", f"The operator has a fault: {error!r}. Its log says where; report it.")
         if failure is None and report.conflicts:
             failure = Obstacle("FieldConflict", " ".join(report.conflicts))
         if failure is not None:

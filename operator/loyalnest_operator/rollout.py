@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-FAULTS = frozenset({"PreparationFailed", "ServicesFailed", "Refused"})
+FAULTS = frozenset({"OperatorFault", "PreparationFailed", "ServicesFailed", "Refused"})
 """Reasons of a condition that may be the image's fault, or that of the version that came with it."""
 ASIDE = frozenset(
     {
