@@ -107,7 +107,9 @@ class Cluster:
             if status == 404:
                 return
             page = _object(body)
-            items = [each | {"apiVersion": kind.api_version, "kind": kind.kind} for each in page["items"]]
+            items = [
+                each | {"apiVersion": kind.api_version, "kind": kind.kind} for each in page["items"] or []
+            ]  # a list of metadata has null for none
             yield int(page["metadata"]["resourceVersion"]), items
             if not page["metadata"].get("continue"):
                 return

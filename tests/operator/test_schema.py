@@ -252,8 +252,9 @@ def test_the_status_is_apart_from_the_spec_and_is_shown(api_server: ApiServer, p
         "/apis/loyalnest.io/v1alpha1/loyaltyprograms/stored", "application/json;as=Table;g=meta.k8s.io;v=v1"
     )
     names = [column["name"].upper() for column in table["columnDefinitions"]]
-    assert names == ["NAME", "TIER", "READY", "SHOP", "VERSION", "MERCHANT ORDERS/H", "AGE"]
-    assert table["rows"][0]["cells"][:6] == ["stored", "Compact", "True", "acme.myshopify.com", "0.1.0", 7]
+    assert names == ["NAME", "TIER", "READY", "REASON", "SHOP", "VERSION", "MERCHANT ORDERS/H", "AGE"]
+    cells = table["rows"][0]["cells"]
+    assert cells[:7] == ["stored", "Compact", "True", "AllReady", "acme.myshopify.com", "0.1.0", 7]
 
 
 def test_it_is_found_by_short_names_and_category(api_server: ApiServer) -> None:
