@@ -186,13 +186,14 @@ async def take_left_held(connection: Connection, before: datetime, now: datetime
     """
     rows = await connection.fetch(
         f"""
-        UPDATE points.reward_redemptions SET updated_at = $2
-        WHERE (merchant_id, redemption_id) IN (
-            SELECT merchant_id, redemption_id FROM points.reward_redemptions
-            WHERE status = 'held' AND updated_at < $1 ORDER BY updated_at LIMIT $3
+        WITH taken AS MATERIALIZED (  -- once: inside IN it may be run for every row, and the limit would limit nothing
+            SELECT h.merchant_id, h.redemption_id FROM points.reward_redemptions h
+            WHERE h.status = 'held' AND h.updated_at < $1 ORDER BY h.updated_at LIMIT $3
             FOR UPDATE SKIP LOCKED
         )
-        RETURNING {_COLUMNS}
+        UPDATE points.reward_redemptions r SET updated_at = $2
+        FROM taken t WHERE r.merchant_id = t.merchant_id AND r.redemption_id = t.redemption_id
+        RETURNING {", ".join(f"r.{column.strip()}" for column in _COLUMNS.split(","))}
         """,
         before,
         now,
