@@ -19,7 +19,7 @@ SQL_EXCEPTIONS = {
     "kit/export.py": "copies every service's tables, whatever they are",
     "kit/embedded/postgres.py": "asks the server that it has started for its databases",
     "kit/runtime.py": "`settled` looks into the outboxes of the services that run here",
-    "points/rules.py": "the projection of rules is read and kept in one small place",
+    "kit/rules_projection.py": "the projection of rules is read and kept in one small place",
     "points/jobs.py": "which lots are due is the job's own question",
 }
 

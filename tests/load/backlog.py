@@ -17,8 +17,8 @@ from loyalnest.kit.discovery import discover
 from loyalnest.kit.embedded.stores import EmbeddedStores
 from loyalnest.kit.migrations import migrate
 from loyalnest.kit.program import ProgramRules
+from loyalnest.kit.rules_projection import RulesProjection
 from loyalnest.kit.runtime import Runtime
-from loyalnest.points.rules import RulesProjection
 
 PARTITIONS = 4
 
@@ -56,7 +56,7 @@ async def _seed(url: str, merchants: int) -> None:
         database = Database(await pools.open(url), "points")
         for number in range(merchants):
             async with database.request(f"m{number}") as connection:
-                await RulesProjection().seed(connection, f"m{number}", rules)
+                await RulesProjection("points").seed(connection, f"m{number}", rules)
     finally:
         await pools.close()
 

@@ -87,3 +87,14 @@ class GdprRequestConfirmed(Payload, frozen=True, kw_only=True):
     part: int = 1
     parts: int = 1
     at: datetime
+
+
+class GdprRequestCompleted(Payload, frozen=True, kw_only=True):
+    """Every service has confirmed. Of `shop_redact`, the merchant's keys are destroyed upon this."""
+
+    topic: ClassVar[str] = "gdpr_request.completed"
+
+    request_id: UUID
+    kind: GdprKind
+    customer_id: int | None = None
+    completed_at: datetime

@@ -39,6 +39,9 @@ class Topic(StrEnum):
     REFUNDS_CREATE = "refunds/create"
     CUSTOMERS_CREATE = "customers/create"
     CUSTOMERS_UPDATE = "customers/update"
+    PRODUCTS_CREATE = "products/create"
+    PRODUCTS_UPDATE = "products/update"
+    PRODUCTS_DELETE = "products/delete"
 
 
 class LineFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -68,6 +71,9 @@ class OrderFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     paid: `financial_status` is paid, partially_refunded or refunded.
     cancelled: the topic or the body says so.
     placed_at: Shopify's `processed_at`, else `created_at`.
+    locale: of the checkout, a language tag such as `de-DE`; empty if Shopify did not say.
+    referral_code: the cart attribute `loyalnest_referral`, else `ref` in the query of the landing page; empty for none.
+    discount_codes: those that were used, as they were typed.
     """
 
     order_id: int
@@ -81,6 +87,9 @@ class OrderFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     updated_at: datetime | None = None
     lines: list[LineFacts] = []
     refunds: list[RefundFacts] = []
+    locale: str = ""
+    referral_code: str = ""
+    discount_codes: list[str] = []
 
 
 class CustomerFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -90,6 +99,33 @@ class CustomerFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     created_at: datetime | None = None
     updated_at: datetime | None = None
     accepts_marketing: bool | None = None
+    locale: str = ""
+
+
+class ProductFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A product as a delivery described it; of a deletion, only `product_id`. Nothing here is personal.
+
+    description: without markup. status: active, archived or draft; unpublished products are not for shoppers.
+    lowest_price, highest_price: of its variants, in the shop's currency. inventory: of all variants; None if untold.
+    """
+
+    product_id: int
+    deleted: bool = False
+    title: str = ""
+    handle: str = ""
+    description: str = ""
+    vendor: str = ""
+    product_type: str = ""
+    tags: list[str] = []
+    status: str = ""
+    published: bool = False
+    lowest_price: Decimal | None = None
+    highest_price: Decimal | None = None
+    skus: list[str] = []
+    image_url: str = ""
+    inventory: int | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
 
 
 class PersonalData(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -118,4 +154,5 @@ class WebhookReceived(Payload, frozen=True, kw_only=True):
     order: OrderFacts | None = None
     refund: RefundFacts | None = None
     customer: CustomerFacts | None = None
+    product: ProductFacts | None = None
     sealed: bytes = b""

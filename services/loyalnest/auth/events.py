@@ -13,3 +13,12 @@ class MerchantCreated(Payload, frozen=True, kw_only=True):
 
     shop_domain: str
     created_at: datetime
+
+
+class MerchantInstalled(Payload, frozen=True, kw_only=True):
+    """The shop installed the app, for the first time or again after it had uninstalled it."""
+
+    topic: ClassVar[str] = "merchant.installed"
+
+    shop_domain: str
+    installed_at: datetime

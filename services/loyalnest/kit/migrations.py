@@ -212,6 +212,21 @@ def create_outbox(schema: str) -> None:
     protect(schema, "outbox", rights="SELECT, INSERT, DELETE")
 
 
+def create_program_rules(schema: str) -> None:
+    """The table of the merchants' rules as the service knows them (see `loyalnest.kit.rules_projection`)."""
+    run(
+        f"""
+        CREATE TABLE {schema}.program_rules (
+            merchant_id text NOT NULL,
+            version int NOT NULL,
+            rules jsonb NOT NULL,
+            PRIMARY KEY (merchant_id)
+        )
+        """
+    )
+    protect(schema, "program_rules")
+
+
 def create_privacy_requests(schema: str) -> None:
     """The table of how far privacy requests are (see `loyalnest.kit.privacy`). It names no customer."""
     run(

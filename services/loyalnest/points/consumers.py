@@ -10,12 +10,12 @@ from loyalnest.kit.database import Database
 from loyalnest.kit.events import Event
 from loyalnest.kit.inbox import take_new
 from loyalnest.kit.outbox import Outbox
-from loyalnest.kit.program import ProgramRules
+from loyalnest.kit.rules_projection import RulesProjection, VersionedRules
 from loyalnest.points import ledger
 from loyalnest.points.events import PointsEarned
 from loyalnest.points.models import Member, Origin
 from loyalnest.points.repository import Book, posted_sources
-from loyalnest.points.rules import RulesProjection, VersionedRules
+from loyalnest.points.rules import lot_times
 from loyalnest.points.tier_repository import upsert_tiers
 from loyalnest.referrals.events import ReferralCompleted
 
@@ -32,13 +32,9 @@ class Projections:
 
         Raises InvalidInput for rules that this code cannot read: those before them stay in force.
         """
-        read = [(event.merchant_id, SettingsChanged.read(event)) for event in events]
-        changes = [
-            (merchant_id, change.version, ProgramRules.from_json(bytes(change.rules)).to_json())
-            for merchant_id, change in read
-        ]
+        changes = [(event.merchant_id, SettingsChanged.read(event)) for event in events]
         async with self._database.worker() as connection:
-            await self._rules.advance(connection, changes)
+            await self._rules.take(connection, [(merchant, each.version, each.rules) for merchant, each in changes])
 
     async def tier_changed(self, events: Sequence[Event]) -> None:
         """Take in customers' tiers; the latest `changed_at` wins in any order."""
@@ -92,7 +88,7 @@ def _grants(events: Sequence[Event]) -> dict[tuple[str, str], tuple[int, int]]:
 
 def _grant(member: Member, points: int, source: str, rules: VersionedRules, book: Book, now: datetime) -> Event:
     """Post one side's points; the event that tells of them."""
-    available_at, expires_at = rules.lot_times(now)
+    available_at, expires_at = lot_times(rules.rules, now)
     origin = Origin(source=source, rule="referral", settings_version=rules.version)
     transaction = ledger.accrue(member, points, origin, now=now, available_at=available_at, expires_at=expires_at)
     book.transactions.append(transaction)

@@ -16,11 +16,12 @@ from loyalnest.kit.database import Connection, Database
 from loyalnest.kit.events import Event
 from loyalnest.kit.inbox import take_new
 from loyalnest.kit.outbox import Outbox
+from loyalnest.kit.rules_projection import RulesProjection, VersionedRules
 from loyalnest.points import awards, ledger
 from loyalnest.points.events import PointsClawedBack, PointsEarned
 from loyalnest.points.models import Member, OrderAward, Origin
 from loyalnest.points.repository import Book, Key, posted_sources, take_new_refunds
-from loyalnest.points.rules import RulesProjection, VersionedRules
+from loyalnest.points.rules import lot_times
 from loyalnest.points.tier_repository import tier_multipliers
 
 _NO_TIER = Decimal(1)
@@ -151,7 +152,7 @@ class _Decisions:
         self.events.append(payload.event(award.merchant_id, str(award.customer_id)))
 
     def _accrue(self, member: Member, points: int, origin: Origin) -> tuple[UUID, datetime]:
-        available_at, expires_at = self._rules[member.merchant_id].lot_times(self._now)
+        available_at, expires_at = lot_times(self._rules[member.merchant_id].rules, self._now)
         transaction = ledger.accrue(
             member, points, origin, now=self._now, available_at=available_at, expires_at=expires_at
         )

@@ -8,7 +8,23 @@ from decimal import Decimal
 from typing import ClassVar
 from uuid import UUID
 
+import msgspec
+
 from loyalnest.kit.events import Payload
+
+
+class ProductSpend(msgspec.Struct, frozen=True, kw_only=True):
+    """What an order spent on one product: its lines' bases, in the shop's currency."""
+
+    product_id: int
+    base: Decimal
+
+
+class CampaignBonus(msgspec.Struct, frozen=True, kw_only=True):
+    """What a bonus campaign added to an award."""
+
+    campaign_id: UUID
+    points: int
 
 
 class PointsEarned(Payload, frozen=True, kw_only=True):
@@ -16,6 +32,8 @@ class PointsEarned(Payload, frozen=True, kw_only=True):
 
     reason: `order`, `joining`, `referral` or `adjustment`.
     order_id, base, currency, placed_at: of the order, if one earned. `points` may be 0 for an order: it still counts.
+    products: what the order was for. A later refund lessens each in proportion to the order's `net_base`.
+    bonus: what of `points` bonus campaigns added.
     transaction_id: None where no points were posted.
     """
 
@@ -30,6 +48,8 @@ class PointsEarned(Payload, frozen=True, kw_only=True):
     base: Decimal | None = None
     currency: str = ""
     placed_at: datetime | None = None
+    products: tuple[ProductSpend, ...] = ()
+    bonus: tuple[CampaignBonus, ...] = ()
 
 
 class PointsClawedBack(Payload, frozen=True, kw_only=True):
@@ -68,3 +88,13 @@ class PointsExpired(Payload, frozen=True, kw_only=True):
     customer_id: int
     lot_id: UUID
     points: int
+
+
+class PointsExpiring(Payload, frozen=True, kw_only=True):
+    """Points of lots will run out soon; told once for each lot and some days ahead."""
+
+    topic: ClassVar[str] = "points.expiring"
+
+    customer_id: int
+    points: int
+    expires_at: datetime

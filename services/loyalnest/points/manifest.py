@@ -7,6 +7,7 @@ from loyalnest.campaign.events import TierChanged
 from loyalnest.core.events import SettingsChanged
 from loyalnest.kit.environment import Environment
 from loyalnest.kit.privacy import PrivacyRequests
+from loyalnest.kit.rules_projection import RulesProjection
 from loyalnest.kit.service import Consumer, Job, Parts, Rpc, Service
 from loyalnest.kit.shopify.endpoint import ShopEndpoint
 from loyalnest.points import points_pb2
@@ -20,7 +21,6 @@ from loyalnest.points.jobs import LotJobs
 from loyalnest.points.points_pb2_grpc import PointsServiceStub, add_PointsServiceServicer_to_server
 from loyalnest.points.privacy_repository import LEDGER
 from loyalnest.points.redemptions import Redemptions
-from loyalnest.points.rules import RulesProjection
 from loyalnest.points.service import PointsService
 from loyalnest.points.verification import NightlyVerification
 from loyalnest.referrals.events import ReferralCompleted
@@ -31,7 +31,7 @@ __all__ = ["SERVICE"]
 def build(environment: Environment) -> Parts:
     """The live parts of points."""
     database, outbox, clock = environment.database, environment.outbox, environment.clock
-    rules = RulesProjection()
+    rules = RulesProjection(database.schema)
     service = PointsService(database, outbox, rules, clock)
     issuer = ShopifyDiscounts(AuthServiceStub(environment.channel("auth")), ShopEndpoint(environment.settings))
     redemptions = Redemptions(database, outbox, rules, issuer, clock)

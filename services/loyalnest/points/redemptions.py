@@ -22,6 +22,7 @@ from loyalnest.kit.events import Event, new_id
 from loyalnest.kit.outbox import Outbox
 from loyalnest.kit.paging import page_limit, page_of, uuid_after
 from loyalnest.kit.program import Reward
+from loyalnest.kit.rules_projection import RulesProjection
 from loyalnest.points import ledger
 from loyalnest.points import redemption_repository as repository
 from loyalnest.points.discounts import DiscountIssuer, Issued, Refused
@@ -29,7 +30,6 @@ from loyalnest.points.events import PointsRedeemed
 from loyalnest.points.models import Origin
 from loyalnest.points.redemption_repository import Discount, Redemption
 from loyalnest.points.repository import Book
-from loyalnest.points.rules import RulesProjection
 
 log = structlog.get_logger(__name__)
 

@@ -13,12 +13,13 @@ from loyalnest.kit.events import Event
 from loyalnest.kit.outbox import Outbox
 from loyalnest.kit.paging import page_limit, page_of, uuid_after
 from loyalnest.kit.program import Program, ProgramRules
+from loyalnest.kit.rules_projection import RulesProjection
 from loyalnest.points import balance_repository, ledger, verification_repository
 from loyalnest.points.balance_repository import Totals
 from loyalnest.points.events import PointsEarned
 from loyalnest.points.models import Member, Origin
 from loyalnest.points.repository import Book
-from loyalnest.points.rules import RulesProjection
+from loyalnest.points.rules import lot_times
 
 MAX_ADJUSTMENT = 10**9
 """Points that one adjustment may move; a slip of the keyboard should not mint a fortune."""
@@ -130,7 +131,7 @@ class PointsService:
         versioned = (await self._rules.load(connection, [merchant_id]))[merchant_id]
         origin.settings_version = versioned.version
         if points > 0:
-            _, expires_at = versioned.lot_times(now, approved=True)
+            _, expires_at = lot_times(versioned.rules, now, approved=True)
             transaction = ledger.accrue(member, points, origin, now=now, available_at=now, expires_at=expires_at)
         elif -points > member.available:
             raise PreconditionFailed(f"Only {max(0, member.available)} points are available.")

@@ -20,6 +20,7 @@ from loyalnest.kit.events import Event
 from loyalnest.kit.outbox import Outbox
 from loyalnest.kit.privacy import PrivacyRequests
 from loyalnest.kit.program import ProgramRules
+from loyalnest.kit.rules_projection import RulesProjection
 from loyalnest.points.consumers import Projections, ReferralRewards
 from loyalnest.points.deliveries import DeliveryBatches
 from loyalnest.points.discounts import Issued, Refused
@@ -27,7 +28,6 @@ from loyalnest.points.jobs import LotJobs
 from loyalnest.points.privacy_repository import LEDGER
 from loyalnest.points.redemption_repository import Redemption
 from loyalnest.points.redemptions import Redemptions
-from loyalnest.points.rules import RulesProjection
 from loyalnest.points.service import PointsService
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -71,7 +71,7 @@ class Points:
     clock: SettableClock = field(default_factory=SettableClock)
     issuer: ScriptedIssuer = field(default_factory=ScriptedIssuer)
     outbox: Outbox = field(default_factory=lambda: Outbox("points"))
-    rules: RulesProjection = field(default_factory=RulesProjection)
+    rules: RulesProjection = field(default_factory=lambda: RulesProjection("points"))
     store: KeyStore = field(default_factory=KeyStore)
     keys: KeyRing | None = None
 

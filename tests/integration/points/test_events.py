@@ -26,6 +26,8 @@ async def test_an_award_is_told_once_with_the_order_it_is_for(points: Points) ->
         "base": "12.50",
         "currency": "USD",
         "placed_at": "2025-12-31T00:00:00Z",
+        "products": [],
+        "bonus": [],
     }
     (row,) = await points.sql("SELECT merchant_id, key FROM points.outbox")
     assert (row["merchant_id"], row["key"]) == ("slow", "8")

@@ -1,6 +1,6 @@
 """The ledger: transactions, entries, lots, balances, awards, redemptions, and the projections points decides by."""
 
-from loyalnest.kit.migrations import create_inbox, create_outbox, create_roles, protect, run
+from loyalnest.kit.migrations import create_inbox, create_outbox, create_program_rules, create_roles, protect, run
 
 revision = "0001"
 down_revision = None
@@ -180,15 +180,8 @@ def _redemptions() -> None:
 
 
 def _projections() -> None:
+    create_program_rules(SCHEMA)
     run(
-        """
-        CREATE TABLE points.program_rules (
-            merchant_id text NOT NULL,
-            version int NOT NULL,
-            rules jsonb NOT NULL,
-            PRIMARY KEY (merchant_id)
-        )
-        """,
         """
         CREATE TABLE points.customer_tiers (
             merchant_id text NOT NULL,
@@ -200,5 +193,4 @@ def _projections() -> None:
         )
         """,
     )
-    protect(SCHEMA, "program_rules")
     protect(SCHEMA, "customer_tiers")
