@@ -50,6 +50,10 @@ format: $(READY) ## Format the code
 dashboards: $(READY) ## Generate the Grafana dashboards from their short sources
 	@$(BIN)/python tools/generate_dashboards.py
 
+.PHONY: reference
+reference: $(READY) ## Generate docs/reference and the pool's list of services from the services' declarations
+	@$(BIN)/python tools/generate_reference.py
+
 DATA ?= data
 PORT ?= 8080
 

@@ -78,7 +78,6 @@ def test_every_pod_of_a_service_or_store_is_under_a_network_policy(chart: str) -
         ("loyalnest-operator", "image.digest=latest", "'/image/digest'"),
         ("loyalnest-operator", "postgresUrl=mysql://a:hidden@b/c", "Give postgresUrl (postgresql://"),
         ("loyalnest-operator", "redisUrl=hidden", "Give redisUrl (redis://"),
-        ("loyalnest", "services[0]=Points", "'/services/0'"),
         ("loyalnest", "settings.bus=rabbit", "'/settings/bus'"),
         ("loyalnest", "replicas.min=none", "'/replicas/min': got string, want integer"),
         ("loyalnest", "secret.databaseUrl=hidden", "Give secret.databaseUrl (postgresql://"),

@@ -8,7 +8,7 @@ import yaml
 from pydantic_settings import BaseSettings
 
 from fixtures.charts import CHARTS, Manifest, found, full, full_values, rendered
-from loyalnest.kit.discovery import discover, in_dependency_order
+from loyalnest.kit.discovery import discover
 from loyalnest.kit.settings import Settings
 from loyalnest_operator.settings import OperatorSettings
 
@@ -94,12 +94,6 @@ def test_the_schema_has_the_bounds_of_the_code(chart: str, model: type[BaseSetti
     for name, wanted in schema.items():
         assert {key: wanted.get(key) for key in BOUNDS} == {key: fields[name].get(key) for key in BOUNDS}, name
     assert schema.keys() == values(chart)["settings"].keys(), "values.yaml shows every setting"
-
-
-def test_the_pools_services_are_all_there_are() -> None:
-    there_are = discover()
-    wanted = [each.name for each in in_dependency_order(there_are, list(there_are))]
-    assert yaml.safe_load((CHARTS / "loyalnest" / "values.yaml").read_text())["services"] == wanted, "edit that list"
 
 
 def test_each_service_of_the_pool_can_be_called_where_the_others_are_told() -> None:

@@ -13,11 +13,18 @@
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end }}
 
-{{/* Where each service answers calls, as JSON. The gateway calls and is not called. */}}
+{{/* The services of the pool, as JSON: a list of objects with name, edge, paths and grpc. services.json is generated. */}}
+{{- define "pool.services" -}}
+{{- .Files.Get "services.json" }}
+{{- end }}
+
+{{/* Where each service answers calls, as JSON. */}}
 {{- define "pool.peers" -}}
 {{- $peers := dict }}
-{{- range without .Values.services "api_gateway" }}
-{{- $_ := set $peers . (printf "%s.%s.svc:9090" (include "pool.name" .) $.Release.Namespace) }}
+{{- range include "pool.services" . | fromJsonArray }}
+{{- if .grpc }}
+{{- $_ := set $peers .name (printf "%s.%s.svc:9090" (include "pool.name" .name) $.Release.Namespace) }}
+{{- end }}
 {{- end }}
 {{- toJson $peers }}
 {{- end }}

@@ -13,8 +13,8 @@ def dashboard(packing: Packing) -> tuple[Manifest, ...]:
         return ()
     settings = packing.facts.settings
     end = f"-{packing.name}" if packing.pooled else ""
-    backend = {"service": {"name": packing.gateway, "port": {"number": HTTP_PORT}}}
-    paths = [{"path": "/", "pathType": "Prefix", "backend": backend}]
+    pages = [(path, service) for path, service in packing.pages if service != packing.gateway]
+    paths = [*(_path(path, _kind(path), service) for path, service in pages), _path("/", "Prefix", packing.gateway)]
     spec: dict[str, Any] = {"rules": [{"host": packing.host, "http": {"paths": paths}}]}
     if settings.ingress_class:
         spec["ingressClassName"] = settings.ingress_class
@@ -31,3 +31,13 @@ def dashboard(packing: Packing) -> tuple[Manifest, ...]:
             spec=spec,
         ),
     )
+
+
+def _kind(path: str) -> str:
+    """As `loyalnest.kit.service.Service.paths` has it: what ends in a slash stands for all below it, but not `/`."""
+    return "Prefix" if path.endswith("/") and path != "/" else "Exact"
+
+
+def _path(path: str, kind: str, service: str) -> dict[str, Any]:
+    backend = {"service": {"name": service, "port": {"number": HTTP_PORT}}}
+    return {"path": path, "pathType": kind, "backend": backend}

@@ -56,7 +56,7 @@ def _ingress(packing: Packing, workload: Workload) -> list[dict[str, Any]]:
     rules: list[dict[str, Any]] = []
     if callers := sorted(caller for caller, called in packing.calls if called == workload.component):
         rules.append(_rule("from", _peers(packing, callers), [_tcp(GRPC_PORT)]))
-    if workload.edge:
+    if workload.edge or workload.paths:
         rules.append(_rule("from", settings.edge_peers, http))
     if settings.monitoring_peers:
         rules.append(_rule("from", settings.monitoring_peers, http))

@@ -49,6 +49,11 @@ class Workload:
         return any(service.edge for service in self.services)
 
     @property
+    def paths(self) -> tuple[str, ...]:
+        """Paths at which it answers requests from outside, instead of the edge."""
+        return tuple(path for service in self.services for path in service.paths)
+
+    @property
     def calls_out(self) -> bool:
         """Whether it calls servers outside the platform."""
         return any(service.calls_out for service in self.services)
@@ -99,6 +104,13 @@ class Packing:
     def gateway(self) -> str:
         """The Service that answers requests from outside."""
         return next((each.name for each in self.workloads if each.edge), POOL_GATEWAY)
+
+    @property
+    def pages(self) -> tuple[tuple[str, str], ...]:
+        """Paths that other Services than the gateway answer, and which."""
+        if self.pooled:
+            return tuple((path, dashed(each.name)) for each in self.services for path in each.paths)
+        return tuple((path, each.name) for each in self.workloads for path in each.paths)
 
     @property
     def public_url(self) -> str:

@@ -7,17 +7,17 @@ from fastapi import APIRouter, Depends, FastAPI
 from starlette.types import ASGIApp
 
 from loyalnest import __version__
-from loyalnest.api_gateway import openapi, proxy, start_page
+from loyalnest.api_gateway import openapi, proxy, status
 from loyalnest.api_gateway.authentication import Authentication, Tokens
 from loyalnest.api_gateway.channels import with_later_channels
-from loyalnest.api_gateway.edge import Edge
 from loyalnest.api_gateway.limits import Limit, Limiter
 from loyalnest.api_gateway.merchants import Merchants, lookup_by
-from loyalnest.api_gateway.webhooks import Webhooks
+from loyalnest.api_gateway.webhooks import PREFIX, Webhooks
 from loyalnest.auth.auth_pb2_grpc import AuthServiceStub
 from loyalnest.kit.environment import Environment
 from loyalnest.kit.errors import InvalidInput
 from loyalnest.kit.http import problems
+from loyalnest.kit.http.edge import Edge
 from loyalnest.points.points_pb2_grpc import PointsServiceStub
 
 
@@ -31,7 +31,7 @@ class GatewayApp(FastAPI):
 
     def build_middleware_stack(self) -> ASGIApp:
         """FastAPI's own stack, with the edge around it."""
-        return Edge(super().build_middleware_stack(), self._webhooks)
+        return Edge(super().build_middleware_stack(), {PREFIX: self._webhooks})
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document, made once."""
@@ -61,7 +61,7 @@ def build_app(environment: Environment) -> GatewayApp:
         telemetry={"tracing": False, "metrics": False, "logs": False},  # the edge does that
     )
     problems.install(app)
-    app.include_router(start_page.routes(environment), responses=openapi.PUBLIC)
+    app.include_router(status.routes(environment), responses=openapi.PUBLIC)
     if "points" in environment.services:
         points = PointsServiceStub(_channel(environment, "points"))
         app.include_router(proxy.routes(merchants, points, limiter, per_request, clock), responses=openapi.PUBLIC)

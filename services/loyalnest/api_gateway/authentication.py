@@ -12,7 +12,6 @@ from typing import Annotated, Final
 from fastapi import Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from loyalnest.api_gateway.edge import route_of
 from loyalnest.api_gateway.limits import Limit, Limiter
 from loyalnest.api_gateway.merchants import LOOKUP_SECONDS, SYSTEM
 from loyalnest.auth import auth_pb2 as pb
@@ -20,6 +19,7 @@ from loyalnest.auth.auth_pb2_grpc import AuthServiceStub
 from loyalnest.kit import context as call_context
 from loyalnest.kit.clock import Clock
 from loyalnest.kit.errors import InvalidInput, NotFound, Unauthenticated
+from loyalnest.kit.http.edge import route_of
 
 REMEMBER_SECONDS: Final = 5.0
 """How long a token that was valid is taken to be; a session that is revoked ends within it."""

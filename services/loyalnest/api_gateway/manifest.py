@@ -15,7 +15,7 @@ def build(environment: Environment) -> Parts:
 
 SERVICE = Service(
     name="api_gateway",
-    summary="The HTTP edge: Shopify's deliveries, the API of every service, limits, the start page.",
+    summary="The HTTP edge: Shopify's deliveries, the API of every service, limits.",
     build=build,
     needs=("auth",),
     produces=(WebhookReceived,),

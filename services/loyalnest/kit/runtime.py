@@ -11,6 +11,7 @@ import asyncpg
 import structlog
 from fastapi import FastAPI
 from redis.asyncio import Redis
+from starlette.types import ASGIApp
 
 from loyalnest.kit import inbox, tracing
 from loyalnest.kit.bus import EventBus
@@ -24,6 +25,7 @@ from loyalnest.kit.discovery import discover, in_dependency_order
 from loyalnest.kit.environment import Environment, open_bus, open_redis
 from loyalnest.kit.errors import InvalidInput
 from loyalnest.kit.http import health, problems
+from loyalnest.kit.http.paths import ByPath
 from loyalnest.kit.http.server import HttpServer
 from loyalnest.kit.jobs import JobLoop
 from loyalnest.kit.observer import Observed, Observer
@@ -258,16 +260,14 @@ class Runtime:
         self._stack.push_async_callback(server.drain)
         self.http_port = await server.start()
 
-    def _application(self) -> FastAPI:
-        for running in self._running.values():
-            if running.parts.app is not None:
-                app: FastAPI = running.parts.app
-                break
-        else:
+    def _application(self) -> ASGIApp:
+        app = next((each.parts.app for each in self._running.values() if each.service.edge), None)
+        if app is None:
             app = FastAPI(title="LoyalNest", docs_url=None, redoc_url=None, openapi_url=None)
             problems.install(app)
         health.install(app, self._not_ready)
-        return app
+        pages = {path: each.parts.app for each in self._running.values() for path in each.service.paths}
+        return ByPath(app, pages) if pages else app
 
     def _start_loops(self) -> None:
         """Relays first: they stop last, when nobody is left who writes an outbox."""

@@ -73,7 +73,7 @@ class Parts:
     provision: makes a program's first rows in this service's tables; idempotent, run at every start.
     observe: sets the gauges that only a look at its tables can tell.
     start, stop: for what needs more than the runtime's own lifecycle.
-    app: the ASGI application that answers on the process's HTTP port (the gateway has one).
+    app: the ASGI application that answers on the process's HTTP port: the edge's is a FastAPI, others have `paths`.
     """
 
     servicer: object | None = None
@@ -100,7 +100,9 @@ class Service:
         behind the bearer token.
     public_routes: those that need no token, such as the OAuth callback.
     key_source: given a channel to this service, where every process gets the merchants' wrapped keys (auth has it).
-    edge: whether it answers requests from outside the platform on its HTTP port.
+    edge: whether it answers requests from outside the platform on its HTTP port, whatever their path.
+    paths: those that it answers instead of the edge, such as pages; one that ends in a slash stands for all below
+        it, and `/` for itself alone.
     calls_out: whether it calls servers outside the platform, such as Shopify's.
     """
 
@@ -116,6 +118,7 @@ class Service:
     public_routes: Callable[["Environment"], "APIRouter"] | None = None
     key_source: Callable[[Any], "Source"] | None = None
     edge: bool = False
+    paths: tuple[str, ...] = ()
     calls_out: bool = False
 
     def __post_init__(self) -> None:

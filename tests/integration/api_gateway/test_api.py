@@ -131,15 +131,15 @@ async def test_too_many_api_requests(start: Start) -> None:
         assert keys == [b"rate_limit:acme:get/frontend/points/redemptions/:redemption_id"]
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/frontend/points", "/status", "/", "/webhooks/orders/create"])
+@pytest.mark.parametrize("path", ["/nothing", "/frontend/points", "/status", "/webhooks/orders/create"])
 async def test_every_answer_has_the_security_headers(gateway: Gateway, path: str) -> None:
     answer = await gateway.http.get(path, headers={"X-Request-Id": "request-0001"})
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["referrer-policy"] == "no-referrer"
     assert answer.headers["x-request-id"] == "request-0001"
-    assert answer.headers.get_list("cache-control") == (["no-cache"] if path == "/" else ["no-store"])
+    assert answer.headers.get_list("cache-control") == ["no-store"]
     (policy,) = answer.headers.get_list("content-security-policy")
-    assert policy.startswith("default-src 'self'" if path == "/" else "default-src 'none'")
+    assert policy.startswith("default-src 'none'")
     assert "server" not in answer.headers
 
 
@@ -158,7 +158,7 @@ async def test_routes_are_measured_by_their_template(gateway: Gateway) -> None:
         ("GET", "/made/up", "unmatched", "404"),
         ("DELETE", "/status", "/status", "405"),
         ("POST", "/webhooks/orders/create", "/webhooks/{topic}", "401"),
-        ("GET", "/", "/", "200"),
+        ("GET", "/status", "/status", "200"),
     ]
     for method, path, route, status in cases:
         before = seen(route, method, status)
@@ -252,19 +252,6 @@ async def test_a_service_without_an_address_fails_the_start(start: Start) -> Non
     with pytest.raises(InvalidInput, match=r"cannot serve .* The points service does not run in this process"):
         async with start(peers={}):
             pass
-
-
-async def test_the_start_page_and_its_files(gateway: Gateway) -> None:
-    page = await gateway.http.get("/")
-    assert page.headers["content-type"] == "text/html; charset=utf-8"
-    assert re.findall(r"<(?:script|style)>| style=| on[a-z]+=", page.text) == []
-    links = re.findall(r'(?:src|href)="([^"]+)"', page.text)
-    assert all(link.startswith("/") for link in links)
-    for link in links:
-        found = await gateway.http.get(link)
-        assert found.status_code == 200 or link == "/readyz", link
-    again = await gateway.http.get("/", headers={"If-None-Match": page.headers["etag"]})
-    assert again.status_code == 304
 
 
 async def test_the_status_tells_nothing_of_tenants(gateway: Gateway) -> None:

@@ -58,7 +58,9 @@ class World:
         tellers = Service(
             name="tellers", summary="", build=self._tellers, rpc=rpc, key_source=lambda _channel: self._no_keys
         )
-        counting = counters_service(self.folder, build=self._counters, needs=("tellers",), produces=(Counted,))
+        counting = counters_service(
+            self.folder, build=self._counters, needs=("tellers",), produces=(Counted,), edge=True
+        )
         return {"counters": counting, "tellers": tellers}
 
     def runtime(self, *names: str, programs: Sequence[Program] = (), **settings: Any) -> Runtime:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from loyalnest.kit.errors import InvalidInput
 from loyalnest.kit.http.protocol import LimitedProtocol
@@ -21,7 +21,7 @@ class _Server(uvicorn.Server):
 class HttpServer:
     """Serves one ASGI application on `host`:`port`; port 0 takes a free one."""
 
-    def __init__(self, app: FastAPI, host: str, port: int, drain_seconds: float) -> None:
+    def __init__(self, app: ASGIApp, host: str, port: int, drain_seconds: float) -> None:
         self._host, self._port = host, port
         config = uvicorn.Config(
             app,

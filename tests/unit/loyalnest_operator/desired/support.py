@@ -40,6 +40,7 @@ def made_up(
     edge: bool = False,
     key_source: bool = False,
     calls_out: bool = False,
+    paths: tuple[str, ...] = (),
 ) -> Service:
     """A declaration of which nothing is ever built."""
 
@@ -60,6 +61,7 @@ def made_up(
         key_source=never if key_source else None,
         edge=edge,
         calls_out=calls_out,
+        paths=paths,
     )
 
 

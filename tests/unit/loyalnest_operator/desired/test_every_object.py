@@ -104,7 +104,7 @@ def test_no_account_has_a_token(objects: Sequence[Manifest]) -> None:
 
 def test_every_reference_is_to_what_is_made(objects: Sequence[Manifest]) -> None:
     there = {(each["kind"], each["metadata"]["name"]) for each in objects}
-    of_the_pool = {("ConfigMap", "pool"), ("Secret", "pool"), ("Service", "api-gateway")}
+    of_the_pool = {("ConfigMap", "pool"), ("Secret", "pool"), ("Service", "api-gateway"), ("Service", "frontend")}
     pooled = not found(objects, "Namespace")
     for kind, name in references(objects):
         assert (kind, name) in there or (pooled and (kind, name) in of_the_pool), f"{kind} {name} is not made"

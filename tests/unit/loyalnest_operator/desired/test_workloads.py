@@ -20,6 +20,7 @@ from unit.loyalnest_operator.desired.support import (
     as_text,
     containers,
     found,
+    made_up,
     one,
     real_services,
     some_facts,
@@ -42,6 +43,12 @@ def checksums(objects: Desired) -> dict[str, str]:
         each["metadata"]["name"]: each["spec"]["template"]["metadata"]["annotations"][CHECKSUM]
         for each in found(objects, "Deployment")
     }
+
+
+def routed(objects: Desired) -> list[tuple[str, str, str]]:
+    """Path, kind of match and Service of each route from outside."""
+    paths = one(objects, "Ingress")["spec"]["rules"][0]["http"]["paths"]
+    return [(each["path"], each["pathType"], each["backend"]["service"]["name"]) for each in paths]
 
 
 def test_distributed_runs_each_service_with_a_login_of_its_own() -> None:
@@ -88,7 +95,16 @@ def test_compact_runs_all_in_one() -> None:
     assert deployment["spec"]["replicas"] == 1
     assert not found(objects, "HorizontalPodAutoscaler") + found(objects, "PodDisruptionBudget")
     assert {"secretRef": {"name": "database-app"}} in containers([deployment])[0]["envFrom"]
-    assert one(objects, "Ingress")["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]["name"] == "loyalnest"
+    assert routed(objects) == [("/", "Prefix", "loyalnest")]
+
+
+@pytest.mark.parametrize("tier", ["Pooled", "Distributed"])
+def test_pages_are_answered_by_the_service_that_has_them(tier: str) -> None:
+    services = [*FIVE, made_up("shop_pages", rpc=False, routes=False, paths=("/", "/static/"))]
+    objects = of(tier, some_facts(services))
+    gateway = routed(objects)[-1]
+    assert gateway[:2] == ("/", "Prefix")
+    assert routed(objects) == [("/", "Exact", "shop-pages"), ("/static/", "Prefix", "shop-pages"), gateway]
 
 
 @pytest.mark.parametrize("tier", ["Compact", "Distributed"])

@@ -1,13 +1,13 @@
 """What every request passes first and every answer last: identity, trace, security headers, time taken.
 
-It stands outside FastAPI's own middleware, so that it sees the answers to errors, too. Deliveries leave the common way
-here: they need no routing, validation or dependency, and are most of the traffic.
+It stands outside FastAPI's own middleware, so that it sees the answers to errors, too. Shopify's deliveries leave the
+common way here: they need no routing, validation or dependency, and are most of the traffic.
 """
 
 import re
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -18,7 +18,6 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from loyalnest.api_gateway.webhooks import PREFIX
 from loyalnest.kit import context as call_context
 from loyalnest.kit.context import CallContext
 from loyalnest.kit.errors import TooLarge
@@ -31,6 +30,8 @@ MAX_FILE_BYTES: Final = 16 * 1024 * 1024
 """The longest body of any other type: a route reads it itself, and stops where it wants to."""
 
 UNMATCHED: Final = "unmatched"
+_ROUTE: Final = "loyalnest.route"
+"""Where a request's scope says which template serves it, if that is not FastAPI's."""
 API_POLICY: Final = "default-src 'none'; frame-ancestors 'none'"
 PAGE_POLICY: Final = (
     "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'"
@@ -50,12 +51,12 @@ _tracer = trace.get_tracer("loyalnest.http")
 
 
 class Edge:
-    """Serves `app`, and requests below /webhooks/ by `webhooks`."""
+    """Serves `app`, and paths below the prefixes of `direct`, such as `/webhooks/`, by its applications."""
 
-    def __init__(self, app: ASGIApp, webhooks: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, direct: Mapping[str, ASGIApp]) -> None:
         self._app = RequestBodyLimitMiddleware(app, MAX_JSON_BYTES)
         self._app_for_files = RequestBodyLimitMiddleware(app, MAX_FILE_BYTES)
-        self._webhooks = webhooks
+        self._direct = tuple(direct.items())
         self._recorded = not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
         self._observers: dict[tuple[str, str, int], Any] = {}
 
@@ -64,7 +65,7 @@ class Edge:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
-        app = self._webhooks if scope["path"].startswith(PREFIX) else self._limited(scope)
+        app = self._app_for(scope)
         request_id, carrier = _identity(scope["headers"])
         status = 0
         replaced = False
@@ -97,8 +98,12 @@ class Edge:
             finally:
                 self._observe(scope, status, time.perf_counter() - began)
 
-    def _limited(self, scope: Scope) -> ASGIApp:
+    def _app_for(self, scope: Scope) -> ASGIApp:
         """The application behind the limit for the body's type; a body without one counts as JSON."""
+        for prefix, app in self._direct:
+            if scope["path"].startswith(prefix):
+                scope[_ROUTE] = f"{prefix}{{topic}}"
+                return app
         for name, value in scope["headers"]:
             if name == b"content-type":
                 return self._app if b"json" in value.lower() else self._app_for_files
@@ -116,10 +121,8 @@ class Edge:
 
 def route_of(scope: Scope) -> str:
     """The template of the route that serves the request, such as `/frontend/points/redemptions/{redemption_id}`."""
-    if scope["path"].startswith(PREFIX):
-        return f"{PREFIX}{{topic}}"
     route = scope.get("route")
-    path = getattr(route, "path_format", None) or getattr(route, "path", None)
+    path = scope.get(_ROUTE) or getattr(route, "path_format", None) or getattr(route, "path", None)
     return path if isinstance(path, str) else UNMATCHED
 
 

@@ -1,0 +1,1 @@
+"""What the generated reference is made of: events, HTTP routes, gRPC methods."""
