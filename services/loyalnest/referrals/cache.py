@@ -28,7 +28,8 @@ _PUT: Final = """
 local held = redis.call('GET', KEYS[1])
 if held then
   local known, entry = pcall(cjson.decode, held)
-  if known and entry.version > tonumber(ARGV[1]) then return 0 end
+  local version = known and type(entry) == 'table' and entry.version
+  if type(version) == 'number' and version > tonumber(ARGV[1]) then return 0 end
 end
 redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
 return 1

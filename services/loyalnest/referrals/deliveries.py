@@ -135,12 +135,13 @@ class DeliveryBatches:
         for delivery in deliveries:
             decisions.see(delivery, owners)
         decisions.refund(new_refunds)
+        await book.store_buyers(connection, now)
         await add_identities(connection, decisions.identities(deliveries))
         pairs = decisions.follow()
         if pairs:
             decisions.judge(pairs, await evidence(connection, pairs, now))
         changed = book.changed_referrals(now)
-        await book.store(connection, changed, now)
+        await book.store(connection, changed)
         await self._outbox.append(connection, decisions.events)
         return changed
 
@@ -219,8 +220,8 @@ class _Decisions:
             rules.fix_terms(referral, offer, versioned.version, self._now)
         was_completed = referral.status == Status.COMPLETED
         if rules.follow(referral, claim):
-            assert buyer.first_placed_at is not None
-            yield Pair(friend[0], referral.referrer_id, friend[1], buyer.first_placed_at)
+            assert buyer.first_placed_at is not None and buyer.first_order_id is not None
+            yield Pair(friend[0], referral.referrer_id, friend[1], buyer.first_placed_at, buyer.first_order_id)
         elif was_completed and referral.status == Status.REVERSED:
             self.events.append(told_of(referral, self._now))
 

@@ -27,12 +27,13 @@ _encoder = msgspec.json.Encoder(decimal_format="string")
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A referral's two persons, and when the friend's first paid order was placed."""
+    """A referral's two persons, and the friend's first paid order."""
 
     merchant_id: str
     referrer_id: int
     friend_id: int
     first_placed_at: datetime
+    first_order_id: int
 
 
 class Book:
@@ -59,7 +60,7 @@ class Book:
         )
         rows = await connection.fetch(
             f"""
-            SELECT {_of("o", Order)}
+            SELECT {columns_of("o", Order)}
             FROM unnest($1::text[], $2::bigint[]) AS k(merchant_id, order_id)
             JOIN referrals.orders o ON o.merchant_id = k.merchant_id AND o.order_id = k.order_id
             ORDER BY o.merchant_id, o.order_id
@@ -83,7 +84,7 @@ class Book:
         )
         rows = await connection.fetch(
             f"""
-            SELECT {_of("b", Buyer)}
+            SELECT {columns_of("b", Buyer)}
             FROM unnest($1::text[], $2::bigint[]) AS k(merchant_id, customer_id)
             JOIN referrals.buyers b ON b.merchant_id = k.merchant_id AND b.customer_id = k.customer_id
             ORDER BY b.merchant_id, b.customer_id
@@ -97,7 +98,7 @@ class Book:
         # Whoever changes one of these orders takes its buyer, too, and so comes before or after us.
         rows = await connection.fetch(
             f"""
-            SELECT {_of("o", Order)}
+            SELECT {columns_of("o", Order)}
             FROM unnest($1::text[], $2::bigint[]) AS k(merchant_id, customer_id)
             JOIN referrals.orders o ON o.merchant_id = k.merchant_id AND o.customer_id = k.customer_id
             """,
@@ -107,7 +108,7 @@ class Book:
             self._take_order(Order(*row.values()))
         rows = await connection.fetch(
             f"""
-            SELECT {_of("r", Referral)}
+            SELECT {columns_of("r", Referral)}
             FROM unnest($1::text[], $2::bigint[]) AS k(merchant_id, friend_id)
             JOIN referrals.referrals r ON r.merchant_id = k.merchant_id AND r.friend_id = k.friend_id
             ORDER BY r.merchant_id, r.friend_id
@@ -120,30 +121,8 @@ class Book:
             self.referrals[referral.merchant_id, referral.friend_id] = referral
             self._referrals_as_stored[referral.merchant_id, referral.friend_id] = replace(referral)
 
-    def changed_referrals(self, now: datetime) -> list[Referral]:
-        """Referrals that are new or were changed, with their versions and times moved on."""
-        changed = [
-            referral for key, referral in self.referrals.items() if self._referrals_as_stored.get(key) != referral
-        ]
-        for referral in changed:
-            if (referral.merchant_id, referral.friend_id) in self._referrals_as_stored:
-                referral.version += 1
-            referral.updated_at = now
-        return changed
-
-    async def store(self, connection: Connection, changed: Sequence[Referral], now: datetime) -> None:
-        """Write everything that was made or changed; `changed` from `changed_referrals`."""
-        orders = [order for key, order in sorted(self.orders.items()) if self._orders_as_stored[key] != order]
-        if orders:
-            await connection.execute(
-                f"""
-                UPDATE referrals.orders o
-                SET {_set(Order, "order_id")}
-                FROM json_to_recordset($1::json) AS v({_typed(Order)})
-                WHERE o.merchant_id = v.merchant_id AND o.order_id = v.order_id
-                """,
-                as_json(orders),
-            )
+    async def store_buyers(self, connection: Connection, now: datetime) -> None:
+        """Write the buyers, all of them (see above): before `evidence`, which asks who bought first."""
         if self.buyers:
             await connection.execute(
                 f"""
@@ -155,11 +134,36 @@ class Book:
                 as_json(list(self.buyers.values())),
                 now,
             )
+
+    def changed_referrals(self, now: datetime) -> list[Referral]:
+        """Referrals that are new or were changed, with their versions and times moved on."""
+        changed = [
+            referral for key, referral in self.referrals.items() if self._referrals_as_stored.get(key) != referral
+        ]
+        for referral in changed:
+            if (referral.merchant_id, referral.friend_id) in self._referrals_as_stored:
+                referral.version += 1
+            referral.updated_at = now
+        return changed
+
+    async def store(self, connection: Connection, changed: Sequence[Referral]) -> None:
+        """Write the orders that were changed, and the referrals of `changed_referrals`."""
+        orders = [order for key, order in sorted(self.orders.items()) if self._orders_as_stored[key] != order]
+        if orders:
+            await connection.execute(
+                f"""
+                UPDATE referrals.orders o
+                SET {_set(Order, "order_id")}
+                FROM json_to_recordset($1::json) AS v({_typed(Order)})
+                WHERE o.merchant_id = v.merchant_id AND o.order_id = v.order_id
+                """,
+                as_json(orders),
+            )
         if changed:
             await connection.execute(
                 f"""
-                INSERT INTO referrals.referrals ({_of("", Referral)})
-                SELECT {_of("v", Referral)} FROM json_to_recordset($1::json) AS v({_typed(Referral)})
+                INSERT INTO referrals.referrals ({columns_of("", Referral)})
+                SELECT {columns_of("v", Referral)} FROM json_to_recordset($1::json) AS v({_typed(Referral)})
                 ON CONFLICT (merchant_id, referral_id) DO UPDATE SET {_set(Referral, "referral_id", "excluded")}
                 """,
                 as_json(changed),
@@ -247,14 +251,15 @@ async def evidence(connection: Connection, pairs: Sequence[Pair], now: datetime)
                    JOIN referrals.identities o ON o.merchant_id = f.merchant_id AND o.kind = f.kind AND o.hash = f.hash
                    JOIN referrals.buyers b ON b.merchant_id = o.merchant_id AND b.customer_id = o.customer_id
                    WHERE f.merchant_id = k.merchant_id AND f.customer_id = k.friend_id AND f.kind = ANY($5::text[])
-                     AND o.customer_id <> k.friend_id AND b.first_placed_at < k.first_placed_at
+                     AND o.customer_id <> k.friend_id
+                     AND (b.first_placed_at, b.first_order_id) < (k.first_placed_at, k.first_order_id)
                ) AS known_before,
                (SELECT count(*) FROM referrals.referrals c
                 WHERE c.merchant_id = k.merchant_id AND c.referrer_id = k.referrer_id AND c.converted_at > $6) AS day,
                (SELECT count(*) FROM referrals.referrals c
                 WHERE c.merchant_id = k.merchant_id AND c.referrer_id = k.referrer_id AND c.converted_at > $7) AS week
-        FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::timestamptz[])
-            AS k(merchant_id, referrer_id, friend_id, first_placed_at)
+        FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::timestamptz[], $8::bigint[])
+            AS k(merchant_id, referrer_id, friend_id, first_placed_at, first_order_id)
         """,
         [pair.merchant_id for pair in pairs],
         [pair.referrer_id for pair in pairs],
@@ -263,6 +268,7 @@ async def evidence(connection: Connection, pairs: Sequence[Pair], now: datetime)
         sorted(PERSONS),
         now - timedelta(days=1),
         now - timedelta(days=7),
+        [pair.first_order_id for pair in pairs],
     )
     return {
         (row["merchant_id"], row["friend_id"]): Evidence(
@@ -291,7 +297,8 @@ _TYPES = {
 """Of the columns; the others are times by their names' end, or bigint."""
 
 
-def _of(alias: str, row: type) -> str:
+def columns_of(alias: str, row: type) -> str:
+    """The columns of `row`, which are named and ordered as its fields, each of the table `alias`."""
     return ", ".join(f"{alias}.{each.name}".lstrip(".") for each in fields(row))
 
 

@@ -1,13 +1,11 @@
 """All SQL of one merchant's requests, under its request role: links, shares, clicks, referrals and their counts."""
 
-from dataclasses import fields
 from datetime import datetime
 from uuid import UUID
 
 from loyalnest.kit.database import Connection
 from loyalnest.referrals.models import ChannelCounts, Link, Referral, Share
-
-_REFERRAL = ", ".join(f"r.{each.name}" for each in fields(Referral))
+from loyalnest.referrals.repository import columns_of
 
 
 async def link_of(connection: Connection, merchant_id: str, customer_id: int) -> Link | None:
@@ -161,7 +159,7 @@ async def referral(
     """One referral, locked until the end of the transaction if `lock`."""
     row = await connection.fetchrow(
         f"""
-        SELECT {_REFERRAL} FROM referrals.referrals r
+        SELECT {columns_of("r", Referral)} FROM referrals.referrals r
         WHERE r.merchant_id = $1 AND r.referral_id = $2 {"FOR UPDATE" if lock else ""}
         """,
         merchant_id,
@@ -173,7 +171,7 @@ async def referral(
 async def referral_of_friend(connection: Connection, merchant_id: str, friend_id: int) -> Referral | None:
     """The referral that a customer came by."""
     row = await connection.fetchrow(
-        f"SELECT {_REFERRAL} FROM referrals.referrals r WHERE r.merchant_id = $1 AND r.friend_id = $2",
+        f"SELECT {columns_of('r', Referral)} FROM referrals.referrals r WHERE r.merchant_id = $1 AND r.friend_id = $2",
         merchant_id,
         friend_id,
     )
@@ -186,7 +184,7 @@ async def referrals(
     """Newest first; of every status if `status` is empty, of every referrer if `referrer_id` is 0."""
     rows = await connection.fetch(
         f"""
-        SELECT {_REFERRAL} FROM referrals.referrals r
+        SELECT {columns_of("r", Referral)} FROM referrals.referrals r
         WHERE r.merchant_id = $1 AND ($2 = '' OR r.status = $2) AND ($3::bigint = 0 OR r.referrer_id = $3)
           AND ($4::uuid IS NULL OR r.referral_id < $4)
         ORDER BY r.referral_id DESC LIMIT $5
