@@ -46,22 +46,24 @@ class ReferralsGrpc(ReferralsServiceServicer):
 
     async def ListReferrals(self, request: pb.ListReferralsRequest, context: Any) -> pb.ListReferralsResponse:
         require_role(*_READERS)
+        merchant_id = required_merchant()
         referrer_id = customer_id_of(request.referrer_id) if request.referrer_id else 0
         rows, token = await self._service.listed(
-            required_merchant(), request.status, referrer_id, request.page_size, request.page_token
+            merchant_id, request.status, referrer_id, request.page_size, request.page_token
         )
         return pb.ListReferralsResponse(referrals=[_referral(row) for row in rows], next_page_token=token)
 
     async def ReviewReferral(self, request: pb.ReviewReferralRequest, context: Any) -> pb.Referral:
         require_role("owner", "staff")
+        merchant_id = required_merchant()
         referral_id = uuid_of(request.referral_id, "referral")
         return _referral(
-            await self._service.review(required_merchant(), referral_id, approve=request.approve, note=request.note)
+            await self._service.review(merchant_id, referral_id, approve=request.approve, note=request.note)
         )
 
     async def ShareReferral(self, request: pb.ShareReferralRequest, context: Any) -> pb.Share:
-        customer_id = customer_id_of(request.customer_id)
-        return _share(*await self._sharing.share(required_merchant(), customer_id, request.channel, request.address))
+        merchant_id, customer_id = required_merchant(), customer_id_of(request.customer_id)
+        return _share(*await self._sharing.share(merchant_id, customer_id, request.channel, request.address))
 
     async def ListShares(self, request: pb.ListSharesRequest, context: Any) -> pb.ListSharesResponse:
         rows, token = await self._sharing.listed(
