@@ -1,8 +1,9 @@
 """Shopify's shapes, and the rules that make facts of them.
 
 The structs declare only what LoyalNest reads; msgspec skips the rest without building it. What a fact is made of is
-read strictly, so that a delivery which cannot be understood is refused and not guessed at; what is personal is kept
-as raw JSON and read leniently, so that an odd name never costs a customer their points.
+read strictly, so that a delivery which cannot be understood is refused and not guessed at; what is personal, or tells
+only how an order came to be, is kept as raw JSON and read leniently, so that an odd name never costs a customer their
+points.
 
 Amounts are the shop's currency (`price`, `amount`, `subtotal`; never the presentment currency of `*_set`), as strings
 or as JSON numbers, both exact. Shopify writes some amounts as floats, so more than six decimal places are taken as
@@ -20,7 +21,9 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta, Raw
 
+from loyalnest.api_gateway.attribution import discount_codes, locale_of, referral_code
 from loyalnest.api_gateway.events import CustomerFacts, LineFacts, OrderFacts, RefundFacts
+from loyalnest.api_gateway.lenient import NOTHING
 from loyalnest.kit.errors import InvalidInput
 
 MAX_ID: Final = 2**63 - 1
@@ -43,9 +46,6 @@ PAID: Final = frozenset({"paid", "partially_refunded", "refunded"})
 
 Id = Annotated[int, Meta(ge=1, le=MAX_ID)] | Annotated[str, Meta(pattern=r"\A[1-9][0-9]{0,18}\Z")]
 Time = Annotated[datetime, Meta(tz=True)]
-
-NOTHING: Final = Raw(b"null")
-"""Stands for a personal field that is not there."""
 
 
 class Allocation(msgspec.Struct, gc=False):
@@ -108,6 +108,10 @@ class ShopifyOrder(msgspec.Struct, gc=False, kw_only=True):
     phone: Raw = NOTHING
     billing_address: Raw = NOTHING
     shipping_address: Raw = NOTHING
+    note_attributes: Raw = NOTHING
+    landing_site: Raw = NOTHING
+    discount_codes: Raw = NOTHING
+    customer_locale: Raw = NOTHING
 
 
 class Consent(msgspec.Struct, gc=False):
@@ -148,6 +152,9 @@ def order_facts(order: ShopifyOrder, *, cancelled: bool = False) -> OrderFacts:
         updated_at=_time(order.updated_at, "updated_at"),
         lines=lines,
         refunds=list(refunds.values()),
+        locale=locale_of(order.customer_locale),
+        referral_code=referral_code(order.note_attributes, order.landing_site),
+        discount_codes=discount_codes(order.discount_codes),
     )
 
 

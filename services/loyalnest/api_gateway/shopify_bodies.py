@@ -17,7 +17,6 @@ from msgspec import Raw
 from loyalnest.api_gateway.events import CustomerFacts, OrderFacts, PersonalData, RefundFacts, Topic
 from loyalnest.api_gateway.facts import (
     MAX_ID,
-    NOTHING,
     OrderCustomer,
     ShopifyCustomer,
     ShopifyOrder,
@@ -26,6 +25,7 @@ from loyalnest.api_gateway.facts import (
     order_facts,
     refund_facts,
 )
+from loyalnest.api_gateway.lenient import NOTHING, first_text, list_of, text_of
 from loyalnest.kit.errors import InvalidInput, TooLarge
 
 MAX_BODY_BYTES: Final = 1024 * 1024
@@ -162,9 +162,6 @@ def _named(types: re.Match[str]) -> str:
 
 # -- personal data: read leniently, cleaned, bounded
 
-_text_decoder = msgspec.json.Decoder(str | None)
-_list_decoder = msgspec.json.Decoder(list[Raw])
-
 
 class Address(msgspec.Struct, gc=False):
     """The fields of an address that are kept, under Shopify's names."""
@@ -182,38 +179,9 @@ class Address(msgspec.Struct, gc=False):
 
 _address_decoder = msgspec.json.Decoder(Address | None)
 
-# PostgreSQL cannot store NUL, and a line break in a name is an injection into a mail header waiting to happen.
-_CONTROLS: Final[dict[int, str | None]] = dict.fromkeys((*range(32), *range(127, 160))) | dict.fromkeys(b"\t\n\r", " ")
-
-
-def _text(raw: Raw) -> str:
-    """The text in `raw` without control characters and outer spaces; empty if it is not text."""
-    if raw is NOTHING:
-        return ""
-    try:
-        text: str | None = _text_decoder.decode(raw)
-    except msgspec.DecodeError:
-        return ""
-    if text is None:
-        return ""
-    return (text if text.isprintable() else text.translate(_CONTROLS)).strip()
-
-
-def _first(raws: Iterable[Raw], limit: int) -> str | None:
-    """The first that is text and not longer than `limit`."""
-    return next((text for text in map(_text, raws) if 0 < len(text) <= limit), None)
-
 
 def _cut(raw: Raw) -> str | None:
-    return _text(raw)[:MAX_TEXT].rstrip() or None
-
-
-def _list(raw: Raw) -> list[Raw]:
-    """The first elements of a list: no more are looked at than could be kept."""
-    try:
-        return _list_decoder.decode(raw)[:MAX_ADDRESSES]
-    except msgspec.DecodeError:
-        return []
+    return text_of(raw)[:MAX_TEXT].rstrip() or None
 
 
 def _address(raw: Raw) -> dict[str, str]:
@@ -224,7 +192,7 @@ def _address(raw: Raw) -> dict[str, str]:
     if address is None:
         return {}
     kept = {name: _cut(getattr(address, name)) for name in Address.__struct_fields__ if name != "phone"}
-    kept["phone"] = _first((address.phone,), MAX_PHONE)
+    kept["phone"] = first_text((address.phone,), MAX_PHONE)
     return {name: text for name, text in kept.items() if text}
 
 
@@ -236,8 +204,8 @@ def _personal(
         if address and address not in kept:
             kept.append(address)
     personal = PersonalData(
-        email=_first(emails, MAX_EMAIL),
-        phone=_first(phones, MAX_PHONE),
+        email=first_text(emails, MAX_EMAIL),
+        phone=first_text(phones, MAX_PHONE),
         first_name=_cut(first_name),
         last_name=_cut(last_name),
         addresses=kept[:MAX_ADDRESSES],
@@ -264,5 +232,5 @@ def customer_personal(customer: ShopifyCustomer) -> PersonalData | None:
         phones=(customer.phone,),
         first_name=customer.first_name,
         last_name=customer.last_name,
-        addresses=(customer.default_address, *_list(customer.addresses)),
+        addresses=(customer.default_address, *list_of(customer.addresses, MAX_ADDRESSES)),
     )

@@ -3,15 +3,12 @@
 from collections.abc import Iterable, Mapping
 
 import msgspec
-import structlog
 
 from loyalnest.api_gateway.events import SEALED_PURPOSE, PersonalData
 from loyalnest.core.models import PERSONAL, Customer
 from loyalnest.kit.crypto.envelope import SealError, UnknownKeyVersion, sealed_version
 from loyalnest.kit.crypto.keyring import KeyRing, MerchantKeys
 from loyalnest.kit.errors import NotFound
-
-log = structlog.get_logger(__name__)
 
 _SEARCHED = ("email", "phone")
 _personal_decoder = msgspec.json.Decoder(PersonalData)
@@ -56,13 +53,8 @@ class Vault:
 
         Raises SealError for a delivery that was damaged or forged, Unavailable if keys cannot be had.
         """
-        if not sealed:
-            return None
-        try:
-            return _personal_decoder.decode(await self._keys.open(merchant_id, SEALED_PURPOSE, sealed))
-        except (NotFound, UnknownKeyVersion) as error:
-            log.warning("core.personal_data_skipped", merchant_id=merchant_id, reason=type(error).__name__)
-            return None
+        opened = await self._keys.open_if_kept(merchant_id, SEALED_PURPOSE, sealed)
+        return None if opened is None else _personal_decoder.decode(opened)
 
     async def reveal(self, merchant_id: str, customers: Iterable[Customer]) -> list[Mapping[str, str]]:
         """The personal fields of each customer in the clear; those whose key was destroyed are left out."""

@@ -11,7 +11,7 @@ from loyalnest.kit.rules_projection import RulesProjection
 from loyalnest.kit.service import Consumer, Job, Parts, Rpc, Service
 from loyalnest.kit.shopify.endpoint import ShopEndpoint
 from loyalnest.points import points_pb2
-from loyalnest.points.consumers import Projections, ReferralRewards
+from loyalnest.points.consumers import Projections
 from loyalnest.points.deliveries import DeliveryBatches
 from loyalnest.points.discounts import ShopifyDiscounts
 from loyalnest.points.events import PointsClawedBack, PointsEarned, PointsExpired, PointsRedeemed
@@ -21,9 +21,10 @@ from loyalnest.points.jobs import LotJobs
 from loyalnest.points.points_pb2_grpc import PointsServiceStub, add_PointsServiceServicer_to_server
 from loyalnest.points.privacy_repository import LEDGER
 from loyalnest.points.redemptions import Redemptions
+from loyalnest.points.referral_rewards import ReferralRewards
 from loyalnest.points.service import PointsService
 from loyalnest.points.verification import NightlyVerification
-from loyalnest.referrals.events import ReferralCompleted
+from loyalnest.referrals.events import ReferralCompleted, ReferralReversed
 
 __all__ = ["SERVICE"]
 
@@ -36,6 +37,7 @@ def build(environment: Environment) -> Parts:
     issuer = ShopifyDiscounts(AuthServiceStub(environment.channel("auth")), ShopEndpoint(environment.settings))
     redemptions = Redemptions(database, outbox, rules, issuer, clock)
     projections = Projections(database, rules)
+    rewards = ReferralRewards(database, outbox, rules, clock)
     lots = LotJobs(database, outbox, clock)
     privacy = PrivacyRequests(database, outbox, environment.keys, clock, LEDGER, GdprRequestCreated.read)
     verification = NightlyVerification(database, service, clock)
@@ -45,7 +47,8 @@ def build(environment: Environment) -> Parts:
             Consumer(WebhookReceived.topic, DeliveryBatches(database, outbox, rules, clock).handle, workers=2),
             Consumer(SettingsChanged.topic, projections.settings_changed),
             Consumer(TierChanged.topic, projections.tier_changed),
-            Consumer(ReferralCompleted.topic, ReferralRewards(database, outbox, rules, clock).handle),
+            Consumer(ReferralCompleted.topic, rewards.completed),
+            Consumer(ReferralReversed.topic, rewards.reversed),
             Consumer(GdprRequestCreated.topic, privacy.handle, batch=10),
         ),
         jobs=(
@@ -71,6 +74,7 @@ SERVICE = Service(
         SettingsChanged.topic,
         TierChanged.topic,
         ReferralCompleted.topic,
+        ReferralReversed.topic,
         GdprRequestCreated.topic,
     ),
     rpc=Rpc(

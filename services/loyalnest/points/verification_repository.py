@@ -71,13 +71,45 @@ _CHECKS: dict[str, str] = {
         ), clawed AS (
             SELECT customer_id, sum(clawed_back) AS points FROM points.order_awards
             WHERE merchant_id = $1 AND clawed_back > 0 GROUP BY customer_id
+        ), unreferred AS (
+            SELECT g.customer_id, sum(g.points) AS points
+            FROM points.points_transactions c
+            JOIN points.points_transactions g ON g.merchant_id = c.merchant_id AND c.source = g.source || ':clawback'
+            WHERE c.merchant_id = $1 AND c.kind = 'clawback' AND c.order_id IS NULL GROUP BY g.customer_id
         )
         SELECT b.customer_id::text AS subject,
-               format('lifetime %s, granted %s, clawed back %s', b.lifetime_earned, g.points, c.points) AS detail
+               format('lifetime %s, granted %s, clawed back %s of orders and %s of referrals', b.lifetime_earned,
+                      g.points, c.points, u.points) AS detail
         FROM points.balances b
         LEFT JOIN granted g ON g.customer_id = b.customer_id
         LEFT JOIN clawed c ON c.customer_id = b.customer_id
-        WHERE b.merchant_id = $1 AND b.lifetime_earned <> coalesce(g.points, 0) - coalesce(c.points, 0)
+        LEFT JOIN unreferred u ON u.customer_id = b.customer_id
+        WHERE b.merchant_id = $1
+          AND b.lifetime_earned <> coalesce(g.points, 0) - coalesce(c.points, 0) - coalesce(u.points, 0)
+    """,
+    # All that a reversed referral gave is taken back, once; under the setting Floor less may be posted, never more.
+    "reversed referrals have given nothing": """
+        WITH grants AS (
+            SELECT t.source, split_part(t.source, ':', 2) AS referral_id, t.customer_id, t.points
+            FROM points.points_transactions t
+            WHERE t.merchant_id = $1 AND t.kind = 'accrual' AND t.source LIKE 'referral:%'
+        ), clawbacks AS (
+            SELECT t.source, split_part(t.source, ':', 2) AS referral_id, t.customer_id,
+                   coalesce(e.amount, 0) AS points
+            FROM points.points_transactions t
+            LEFT JOIN points.ledger_entries e
+                ON e.merchant_id = t.merchant_id AND e.transaction_id = t.transaction_id AND e.account = 'clawback'
+            WHERE t.merchant_id = $1 AND t.kind = 'clawback' AND t.source LIKE 'referral:%'
+        ), reversals AS (
+            SELECT referral_id FROM points.referral_rewards WHERE merchant_id = $1 AND reversed_at IS NOT NULL
+        )
+        SELECT coalesce(g.source, c.source) AS subject,
+               format('gave %s to %s, took back %s of %s; reversed: %s', g.points, g.customer_id, c.points,
+                      c.customer_id, r.referral_id IS NOT NULL) AS detail
+        FROM grants g FULL JOIN clawbacks c ON c.source = g.source || ':clawback'
+        LEFT JOIN reversals r ON r.referral_id = coalesce(g.referral_id, c.referral_id)
+        WHERE (r.referral_id IS NULL) <> (c.source IS NULL) OR c.points > g.points
+           OR c.customer_id <> g.customer_id OR (c.source IS NOT NULL AND g.source IS NULL)
     """,
     # A clawback under the setting Floor may post less than it takes off the award, never more.
     "awards equal their postings": """

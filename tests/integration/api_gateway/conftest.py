@@ -76,13 +76,17 @@ Start = Callable[..., Any]
 
 @pytest.fixture
 def start(database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Start:
-    """Starts a gateway with other settings; with `points`, the real one runs beside it, else it is away."""
+    """Starts a gateway with other settings; with `points`, the real one and the real referrals run beside it, else
+    they are away.
+    """
     auth = Auth(KeyEncryptionKeys.parse(KEK))
     auth.add("acme", SECRET, "acme-previous")
     auth.add("brew", "brew-secret")
     found = discovery.discover()
-    services = {name: found[name] for name in ("api_gateway", "points")} | {"auth": auth.service()}
+    services = {name: found[name] for name in ("api_gateway", "points", "referrals")} | {"auth": auth.service()}
     monkeypatch.setattr(runtime, "discover", lambda: dict(services))
+
+    behind = ["points", "referrals"]
 
     @asynccontextmanager
     async def running(*, points: bool = False, **changes: Any) -> AsyncIterator[Gateway]:
@@ -93,11 +97,11 @@ def start(database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch) ->
             http_port=0,
             grpc_port=0,
             drain_seconds=2,
-            peers={} if points else {"points": "127.0.0.1:9"},
+            peers={} if points else dict.fromkeys(behind, "127.0.0.1:9"),
         ).model_copy(update=changes)
-        names = ["api_gateway", "auth", *(["points"] if points else [])]
+        names = ["api_gateway", "auth", *(behind if points else [])]
         if points:
-            await migrate(settings.placement(), [services["points"]])
+            await migrate(settings.placement(), [services[name] for name in behind])
         programs = load_programs([DEMO]) if points else ()
         process = runtime.Runtime(settings, names, programs, listen_grpc=False)
         await process.start()
@@ -120,6 +124,6 @@ async def gateway(start: Start) -> AsyncIterator[Gateway]:
 
 @pytest.fixture
 async def platform(start: Start) -> AsyncIterator[Gateway]:
-    """The gateway with the real points service."""
+    """The gateway with the real points and referrals."""
     async with start(points=True) as running:
         yield running

@@ -85,6 +85,10 @@ class _Servicer(AuthServiceServicer):
             api_secrets=shop.secrets,
         )
 
+    async def GetMerchant(self, request: pb.GetMerchantRequest, context: Any) -> pb.Merchant:  # noqa: N802
+        merchant_id = required_merchant()
+        return pb.Merchant(merchant_id=merchant_id, shop_domain=f"{merchant_id}.myshopify.com")
+
     async def GetShopAccess(self, request: pb.GetShopAccessRequest, context: Any) -> pb.GetShopAccessResponse:  # noqa: N802
         required_merchant()
         return pb.GetShopAccessResponse(connected=False)

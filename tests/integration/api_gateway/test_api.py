@@ -234,7 +234,7 @@ async def test_the_openapi_document(gateway: Gateway) -> None:
     ]
     ids = [operation["operationId"] for _, _, operation in operations]
     assert len(ids) == len(set(ids))
-    assert {"points_balance", "points_redeem", "webhooks_receive", "widget_shopper_points"} <= set(ids)
+    assert {"points_balance", "points_redeem", "webhooks_receive", "widget_shopper_points", "widget_click"} <= set(ids)
     for path, method, operation in operations:
         assert operation.get("summary"), (path, method)
         for status, response in operation["responses"].items():
@@ -263,5 +263,6 @@ async def test_the_status_tells_nothing_of_tenants(gateway: Gateway) -> None:
         "api_gateway": True,
         "auth": True,
         "points": False,
+        "referrals": False,
     }
     assert "acme" not in answer.text

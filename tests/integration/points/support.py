@@ -21,14 +21,16 @@ from loyalnest.kit.outbox import Outbox
 from loyalnest.kit.privacy import PrivacyRequests
 from loyalnest.kit.program import ProgramRules
 from loyalnest.kit.rules_projection import RulesProjection
-from loyalnest.points.consumers import Projections, ReferralRewards
+from loyalnest.points.consumers import Projections
 from loyalnest.points.deliveries import DeliveryBatches
 from loyalnest.points.discounts import Issued, Refused
 from loyalnest.points.jobs import LotJobs
 from loyalnest.points.privacy_repository import LEDGER
 from loyalnest.points.redemption_repository import Redemption
 from loyalnest.points.redemptions import Redemptions
+from loyalnest.points.referral_rewards import ReferralRewards
 from loyalnest.points.service import PointsService
+from loyalnest.referrals.events import ReferralCompleted, ReferralReversed
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -181,6 +183,35 @@ def delivery(
     )
     event_id = uuid.uuid5(uuid.NAMESPACE_URL, f"{merchant_id}/{delivery_id}")
     return received.event(merchant_id, "key", id=event_id)
+
+
+def completed(
+    referral_id: str = "r1",
+    merchant_id: str = "acme",
+    *,
+    referrer_id: int = 1,
+    friend_id: int = 2,
+    referrer_points: int = 500,
+    friend_points: int = 250,
+) -> Event:
+    """A referral that counted, under a new event id."""
+    told = ReferralCompleted(
+        referral_id=referral_id,
+        referrer_id=referrer_id,
+        friend_id=friend_id,
+        referrer_points=referrer_points,
+        friend_points=friend_points,
+        completed_at=START,
+    )
+    return told.event(merchant_id, referral_id)
+
+
+def reversed_one(
+    referral_id: str = "r1", merchant_id: str = "acme", *, referrer_id: int = 1, friend_id: int = 2
+) -> Event:
+    """The reversal of a referral, under a new event id."""
+    told = ReferralReversed(referral_id=referral_id, referrer_id=referrer_id, friend_id=friend_id, reversed_at=START)
+    return told.event(merchant_id, referral_id)
 
 
 def line(line_id: int, base: str) -> LineFacts:

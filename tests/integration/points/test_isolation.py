@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from fixtures.privacy import asked
-from integration.points.support import Points, delivery, refund
+from integration.points.support import Points, completed, delivery, refund
 from loyalnest.campaign.events import TierChanged
 from loyalnest.kit.roles import request_role, worker_role
 from loyalnest.points.verification import NightlyVerification
@@ -33,6 +33,7 @@ async def fill(points: Points, merchant_id: str) -> None:
     await points.redemptions.redeem(merchant_id, 1, "five-off", "key")
     change = TierChanged(customer_id=1, tier="Gold", multiplier=Decimal(2), changed_at=points.clock())
     await points.projections.tier_changed([change.event(merchant_id, "1")])
+    await points.referrals.completed([completed(merchant_id=merchant_id)])
     await NightlyVerification(points.database, points.service, points.clock).run()
     await points.ask(asked("customer_data", 1, merchant_id))
 

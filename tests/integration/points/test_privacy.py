@@ -44,7 +44,7 @@ async def live(points: Points, merchant_id: str = "acme", customer_id: int = ANN
         friend_points=25,
         completed_at=points.clock(),
     )
-    await points.referrals.handle([referral.event(merchant_id, "1")])
+    await points.referrals.completed([referral.event(merchant_id, "1")])
     await points.service.adjust(merchant_id, customer_id, 40, "Sorry, Anna", f"goodwill {key}")
     answers: list[Issued | Refused | Exception] = [
         Issued(by="shopify", discount_id=f"gid {customer_id}"),

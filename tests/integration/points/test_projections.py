@@ -1,18 +1,16 @@
 """What points takes in from other services: rules, tiers, referrals."""
 
-import asyncio
 from datetime import timedelta
 from decimal import Decimal
 
 import msgspec
 import pytest
 
-from integration.points.support import START, Points, delivery, order, program_rules, refund, until_applied
+from integration.points.support import START, Points, delivery, order, program_rules, refund
 from loyalnest.campaign.events import TierChanged
 from loyalnest.core.events import SettingsChanged
-from loyalnest.kit.errors import InvalidInput, NotFound
+from loyalnest.kit.errors import InvalidInput
 from loyalnest.kit.events import Event
-from loyalnest.referrals.events import ReferralCompleted
 
 
 def settings_changed(version: int, rate: str, merchant_id: str = "acme") -> Event:
@@ -24,18 +22,6 @@ def tier_changed(multiplier: str, hours: int = 0, customer_id: int = 1) -> Event
     changed_at = START + timedelta(hours=hours)
     change = TierChanged(customer_id=customer_id, tier="Gold", multiplier=Decimal(multiplier), changed_at=changed_at)
     return change.event("acme", str(customer_id))
-
-
-def referral(referrer_points: int = 500, friend_points: int = 250, friend_id: int = 2) -> Event:
-    completed = ReferralCompleted(
-        referral_id="r1",
-        referrer_id=1,
-        friend_id=friend_id,
-        referrer_points=referrer_points,
-        friend_points=friend_points,
-        completed_at=START,
-    )
-    return completed.event("acme", "r1")
 
 
 async def test_newer_rules_count_for_the_next_order_and_are_noted_with_it(points: Points) -> None:
@@ -97,38 +83,3 @@ async def test_the_latest_tier_counts_in_any_order_of_arrival(points: Points) ->
     await points.projections.tier_changed([tier_changed("9", hours=1)])
     await points.apply(delivery(order=order()))
     assert await points.balances("acme") == (300, 0, 0, 0)
-
-
-async def test_a_referral_gives_each_side_its_points_once(points: Points) -> None:
-    event = referral()
-    await points.referrals.handle([event, event])
-    await points.referrals.handle([event])
-    await points.referrals.handle([referral()])  # the same referral, told again under a new event id
-    assert await points.balances("acme", 1) == (500, 0, 0, 0)
-    assert await points.balances("acme", 2) == (250, 0, 0, 0)
-    told = [(each["customer_id"], each["points"], each["reason"]) for each in await points.told("points.earned")]
-    assert told == [(1, 500, "referral"), (2, 250, "referral")]
-    assert await points.problems() == []
-
-
-async def test_a_side_without_points_gets_no_posting(points: Points) -> None:
-    await points.referrals.handle([referral(friend_points=0)])
-    assert await points.balances("acme", 2) == (0, 0, 0, 0)
-    assert len(await points.sql("SELECT 1 FROM points.points_transactions")) == 1
-
-
-async def test_one_who_refers_himself_gets_both(points: Points) -> None:
-    await points.referrals.handle([referral(friend_id=1)])
-    assert await points.balances("acme", 1) == (750, 0, 0, 0)
-
-
-async def test_a_referral_and_an_order_at_once_lose_nothing(points: Points) -> None:
-    await asyncio.gather(until_applied(points.referrals.handle, [referral()]), points.apply(delivery(order=order())))
-    assert await points.balances("acme", 1) == (600, 0, 0, 0)
-    assert await points.problems() == []
-
-
-async def test_a_referral_of_a_merchant_without_rules_names_it(points: Points) -> None:
-    event = msgspec.structs.replace(referral(), merchant_id="nobody")
-    with pytest.raises(NotFound, match="nobody"):
-        await points.referrals.handle([event])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from integration.points.support import Points, delivery, refund
+from integration.points.support import Points, completed, delivery, refund, reversed_one
 from loyalnest.points import verification_repository
 from loyalnest.points.discounts import Issued
 
@@ -12,6 +12,7 @@ CORRUPTIONS = {
     "balances equal their entries": "UPDATE points.balances SET available = available + 5, pending = pending + 1",
     "lots equal balances": "UPDATE points.lots SET remaining = remaining - 1 WHERE remaining > 0",
     "lifetime points equal awards less clawbacks": "UPDATE points.balances SET lifetime_earned = lifetime_earned - 1",
+    "reversed referrals have given nothing": "UPDATE points.referral_rewards SET reversed_at = NULL",
     "awards equal their postings": "UPDATE points.order_awards SET awarded = awarded + 1",
     "refunds equal their sum": "UPDATE points.order_refunds SET base = base + 1",
     "redemptions equal balances": "UPDATE points.reward_redemptions SET status = 'refused' WHERE status = 'held'",
@@ -28,6 +29,15 @@ MORE = [
     ("awards equal their postings", "UPDATE points.order_awards SET clawed_back = clawed_back - 1"),
     ("awards equal their postings", "UPDATE points.order_awards SET clawbacks = clawbacks + 1"),
     ("lifetime points equal awards less clawbacks", "UPDATE points.order_awards SET clawed_back = clawed_back - 1"),
+    ("reversed referrals have given nothing", "UPDATE points.referral_rewards SET reversed_at = now()"),
+    (
+        "reversed referrals have given nothing",
+        "UPDATE points.points_transactions SET source = 'x' WHERE source LIKE '%friend:clawback'",
+    ),
+    (
+        "lifetime points equal awards less clawbacks",
+        "UPDATE points.points_transactions SET points = points + 1 WHERE source LIKE 'referral:%' AND kind = 'accrual'",
+    ),
     ("refunds equal their sum", "DELETE FROM points.order_awards"),
     ("redemptions equal balances", "UPDATE points.reward_redemptions SET status = 'cancelled' WHERE status = 'issued'"),
     ("redemptions equal balances", "UPDATE points.balances SET held = 0"),
@@ -37,6 +47,8 @@ MORE = [
 async def a_bit_of_everything(points: Points, merchant_id: str) -> None:
     order_id = await points.earn(400, merchant_id=merchant_id)
     await points.apply(delivery(merchant_id, refund=refund(order_id=order_id, base="50")))
+    await points.referrals.completed([completed("kept", merchant_id), completed("gone", merchant_id)])
+    await points.referrals.reversed([reversed_one("gone", merchant_id)])
     points.issuer.answers = [Issued(by="local"), TimeoutError()]
     for key in ("issued", "held"):
         await points.redemptions.redeem(merchant_id, 1, "five-off", key)

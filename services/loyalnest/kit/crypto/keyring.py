@@ -12,10 +12,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+import structlog
+
 from loyalnest.kit.crypto import envelope, lookup
 from loyalnest.kit.crypto.envelope import DataKey, SealError, UnknownKeyVersion
 from loyalnest.kit.crypto.kek import KeyEncryptionKeys
 from loyalnest.kit.errors import NotFound, Unavailable
+
+log = structlog.get_logger(__name__)
 
 TTL_SECONDS = 60.0
 STALE_SECONDS = 3600.0
@@ -136,6 +140,16 @@ class KeyRing:
             return keys.open(purpose, sealed)
         except UnknownKeyVersion:
             return (await self.refresh(merchant_id)).open(purpose, sealed)
+
+    async def open_if_kept(self, merchant_id: str, purpose: str, sealed: bytes) -> bytes | None:
+        """As `open`; None if the key was destroyed, or if nothing was sealed. Raises SealError, Unavailable."""
+        if not sealed:
+            return None
+        try:
+            return await self.open(merchant_id, purpose, sealed)
+        except (NotFound, UnknownKeyVersion) as error:
+            log.warning("keys.unreadable", merchant_id=merchant_id, purpose=purpose, reason=type(error).__name__)
+            return None
 
     def forget(self, merchant_id: str) -> None:
         """Drop the merchant's keys from memory: after a rotation, or when they were destroyed."""
