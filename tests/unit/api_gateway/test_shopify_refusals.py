@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from loyalnest.api_gateway.facts import MAX_ID, MAX_LINES
+from loyalnest.api_gateway.facts import MAX_LINES
 from loyalnest.api_gateway.shopify_bodies import MAX_BODY_BYTES, OTHER_KEY, Decoded, decode
 from loyalnest.kit.errors import InvalidInput, TooLarge
+from loyalnest.kit.shopify.values import MAX_ID
 from unit.api_gateway.bodies import facts, line, order, read, refund, refusal, without
 
 
