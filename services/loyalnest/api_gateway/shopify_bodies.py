@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 from msgspec import Raw
 
-from loyalnest.api_gateway.events import CustomerFacts, OrderFacts, PersonalData, RefundFacts, Topic
+from loyalnest.api_gateway.events import CustomerFacts, OrderFacts, PersonalData, ProductFacts, RefundFacts, Topic
 from loyalnest.api_gateway.facts import (
     OrderCustomer,
     ShopifyCustomer,
@@ -23,6 +23,7 @@ from loyalnest.api_gateway.facts import (
     order_facts,
     refund_facts,
 )
+from loyalnest.api_gateway.product_facts import product_facts
 from loyalnest.kit.errors import InvalidInput, TooLarge
 from loyalnest.kit.shopify.reading import NOTHING, read, text_of
 
@@ -41,16 +42,17 @@ MAX_ADDRESSES: Final = 20
 
 
 class Decoded(msgspec.Struct, frozen=True, kw_only=True):
-    """What one delivery says. At most one of `order`, `refund` and `customer` is set; none for a topic without facts.
+    """What one delivery says. At most one of the facts is set; none for a topic without facts.
 
     personal: None when the body holds nothing personal that a service needs: refunds, guest orders, other topics.
     ordering_key: deliveries of one key keep their order: the customer's id; `order:<id>` for guest orders and for
-        refunds, which do not name the customer; `OTHER_KEY` for the rest.
+        refunds, which do not name the customer; `product:<id>`; `OTHER_KEY` for the rest.
     """
 
     order: OrderFacts | None = None
     refund: RefundFacts | None = None
     customer: CustomerFacts | None = None
+    product: ProductFacts | None = None
     personal: PersonalData | None = None
     ordering_key: str
 
@@ -62,6 +64,7 @@ _any_decoder = msgspec.json.Decoder(Raw)
 
 _ORDER_TOPICS: Final = frozenset({Topic.ORDERS_CREATE, Topic.ORDERS_UPDATED, Topic.ORDERS_PAID, Topic.ORDERS_CANCELLED})
 _CUSTOMER_TOPICS: Final = frozenset({Topic.CUSTOMERS_CREATE, Topic.CUSTOMERS_UPDATE})
+_PRODUCT_TOPICS: Final = frozenset({Topic.PRODUCTS_CREATE, Topic.PRODUCTS_UPDATE, Topic.PRODUCTS_DELETE})
 
 
 def decode(topic: str, body: bytes) -> Decoded:
@@ -94,6 +97,9 @@ def _decode(topic: str, body: bytes) -> Decoded:
     if topic == Topic.REFUNDS_CREATE:
         refund = refund_facts(read(_refund_decoder, body))
         return Decoded(refund=refund, ordering_key=f"order:{refund.order_id}")
+    if topic in _PRODUCT_TOPICS:
+        product = product_facts(topic, body)
+        return Decoded(product=product, ordering_key=f"product:{product.product_id}")
     if bytes(read(_any_decoder, body))[:1] not in (b"{", b"["):
         raise InvalidInput("body: expected an object or a list")
     return Decoded(ordering_key=OTHER_KEY)

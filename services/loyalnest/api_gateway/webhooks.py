@@ -223,6 +223,7 @@ def _event(
         order=decoded.order,
         refund=decoded.refund,
         customer=decoded.customer,
+        product=decoded.product,
         sealed=sealed,
     )
     merchant_id = merchant.merchant_id
