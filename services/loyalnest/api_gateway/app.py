@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, FastAPI
 from starlette.types import ASGIApp
 
 from loyalnest import __version__
-from loyalnest.api_gateway import openapi, proxy, status
+from loyalnest.api_gateway import openapi, proxy, proxy_products, status
 from loyalnest.api_gateway.authentication import Authentication, Tokens
 from loyalnest.api_gateway.channels import with_later_channels
 from loyalnest.api_gateway.limits import Limit, Limiter
@@ -19,6 +19,7 @@ from loyalnest.kit.errors import InvalidInput
 from loyalnest.kit.http import problems
 from loyalnest.kit.http.edge import Edge
 from loyalnest.points.points_pb2_grpc import PointsServiceStub
+from loyalnest.products.products_pb2_grpc import ProductsServiceStub
 
 
 class GatewayApp(FastAPI):
@@ -65,6 +66,10 @@ def build_app(environment: Environment) -> GatewayApp:
     if "points" in environment.services:
         points = PointsServiceStub(_channel(environment, "points"))
         app.include_router(proxy.routes(merchants, points, limiter, per_request, clock), responses=openapi.PUBLIC)
+    if "products" in environment.services:
+        products = ProductsServiceStub(_channel(environment, "products"))
+        router = proxy_products.routes(merchants, products, limiter, per_request, clock)
+        app.include_router(router, responses=openapi.PUBLIC)
     authenticated = Depends(Authentication(Tokens(auth, clock), limiter, per_request))
     for name, service in environment.services.items():
         if service.public_routes is not None:
