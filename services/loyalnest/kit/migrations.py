@@ -243,7 +243,7 @@ def create_privacy_requests(schema: str) -> None:
     protect(schema, "privacy_requests", rights="SELECT, INSERT, UPDATE")
 
 
-def create_import_logs(schema: str, table: str) -> None:
+def create_import_logs(schema: str, table: str, *, rights: str = "SELECT, INSERT, UPDATE") -> None:
     """The table of what was imported from files (see `loyalnest.kit.import_repository`)."""
     run(
         # `as_of` is when that very content was first imported, which is the time of what it says. `problems` hold no
@@ -270,4 +270,4 @@ def create_import_logs(schema: str, table: str) -> None:
         """,
         f"CREATE INDEX {table}_file ON {schema}.{table} (merchant_id, file_hash, as_of)",
     )
-    protect(schema, table, rights="SELECT, INSERT, UPDATE")
+    protect(schema, table, rights=rights)

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Final
 
 from loyalnest.kit.database import Connection
+from loyalnest.products.words import shortened
 
 CHUNK: Final = 2_000
 """Terms that one transaction deletes."""
@@ -38,9 +39,15 @@ async def delete_unused_terms(connection: Connection, merchant_id: str) -> int:
         """,
         merchant_id,
     )
+    words = [row["term"] for row in rows if row["kind"] == "w"]
+    spelled = [(spelling, word) for word in words for spelling in shortened(word)]
     await connection.execute(
-        "DELETE FROM products.spellings s WHERE s.merchant_id = $1 AND s.word = ANY($2::text[])",
+        """
+        DELETE FROM products.spellings s USING unnest($2::text[], $3::text[]) AS k(spelling, word)
+        WHERE s.merchant_id = $1 AND s.spelling = k.spelling AND s.word = k.word
+        """,
         merchant_id,
-        [row["term"] for row in rows if row["kind"] == "w"],
+        [spelling for spelling, _ in spelled],
+        [word for _, word in spelled],
     )
     return len(rows)

@@ -210,12 +210,12 @@ def _conditions(given: _Parameters, filters: Filters, groups: Sequence[Sequence[
 def _score(given: _Parameters, query: Query, words: Sequence[Meaning]) -> str:
     """How well a product matches: a word itself before another that is near, in the title before elsewhere.
 
-    A title that begins with the query, or is it, comes first.
+    A title that is the query comes first; one that begins with it, before others with its words.
     """
     if not words or query.sort is not Sort.RELEVANCE:
         return "0"
     title = given.add(query.title, "text")
-    parts = [f"CASE WHEN s.title = {title} THEN 40 WHEN starts_with(s.title, {title}) THEN 4 ELSE 0 END"]
+    parts = [f"CASE WHEN s.title = {title} THEN 40 WHEN starts_with(s.title, {title}) THEN 2 ELSE 0 END"]
     for word in words:
         exact, near = (given.add(list(ids), "bigint[]") for ids in (word.exact, word.near))
         parts.append(

@@ -21,7 +21,7 @@ def upgrade() -> None:
     _products()
     _terms()
     _search()
-    create_import_logs(SCHEMA, "product_import_logs")
+    create_import_logs(SCHEMA, "product_import_logs", rights="SELECT, INSERT, UPDATE, DELETE")
     create_inbox(SCHEMA)
     create_outbox(SCHEMA)
     create_privacy_requests(SCHEMA)
@@ -97,7 +97,6 @@ def _terms() -> None:
             PRIMARY KEY (merchant_id, spelling, word)
         )
         """,
-        "CREATE INDEX spellings_word ON products.spellings (merchant_id, word)",
     )
     protect(SCHEMA, "terms")
     protect(SCHEMA, "spellings", rights="SELECT, INSERT, DELETE")
