@@ -70,36 +70,40 @@ class _Look:
         """Everything, counted beforehand."""
         visible = self._query.filters.visible is True
         matched = await search_repository.browse(self._connection, self._merchant_id, visible=visible)
-        return matched, await self._walk([], self._query.sort)
+        return matched, await self._walk()
 
     async def match(self) -> tuple[Matched, list[int]]:
         """What matches, and the ids of its first in the wanted order."""
-        matched = await self._gather(self._groups())
+        matched = await self._gather()
         if not matched.total and self.all_words and len(self._words) > 1:
             self.all_words = False
-            matched = await self._gather(self._groups())
+            matched = await self._gather()
         return matched, matched.page if matched.whole else await self._first_of_many(matched)
 
     async def _first_of_many(self, matched: Matched) -> list[int]:
         """The first of more than can be ranked: those with the words in their title, then a sample of the others."""
+        if not self.all_words:
+            return matched.page
         if self._query.sort is not Sort.RELEVANCE:
-            return await self._walk(self._groups(), self._query.sort)
-        titled = self._groups(in_title=True)
-        best = await self._gather(titled)
-        if not best.whole:
-            return await self._walk(titled, Sort.NEWEST)
-        return list(dict.fromkeys([*best.page, *matched.page]))[: self._query.end]
+            return await self._walk()
+        best = await search_repository.titled(
+            self._connection, self._merchant_id, self._query, self._filters, self._words
+        )
+        if best is None:
+            return await self._walk(in_title=True)
+        return list(dict.fromkeys([*best, *matched.page]))[: self._query.end]
 
-    def _groups(self, *, in_title: bool = False) -> Groups:
-        """Terms of which a product must have one of each group."""
-        sign = -1 if in_title else 1
-        words = [[sign * term for term in word.near] for word in self._words]
-        if words and not self.all_words:
-            words = [[term for word in words for term in word]]
-        return [*self._filters, *words]
+    async def _gather(self) -> Matched:
+        return await search_repository.gather(
+            self._connection,
+            self._merchant_id,
+            self._query,
+            self._filters,
+            self._words,
+            all_words=self.all_words,
+        )
 
-    async def _gather(self, groups: Groups) -> Matched:
-        return await search_repository.gather(self._connection, self._merchant_id, self._query, groups, self._words)
-
-    async def _walk(self, groups: Groups, sort: Sort) -> list[int]:
-        return await search_repository.walk(self._connection, self._merchant_id, self._query, groups, sort)
+    async def _walk(self, *, in_title: bool = False) -> list[int]:
+        return await search_repository.walk(
+            self._connection, self._merchant_id, self._query, self._filters, self._words, in_title=in_title
+        )

@@ -13,9 +13,9 @@ from loyalnest.products.models import Kept, Sort
 from loyalnest.products.query import Filters, Known, Meaning, Query, prefix_of, spellings
 from loyalnest.products.rows import kept_of
 
-CAP: Final = 5_000
-"""So many of what matches are ranked and counted. It is what makes the commonest word cost 12 ms instead of 130."""
-MAX_LONGER: Final = 40
+CAP: Final = 2_000
+"""So many of what matches are ranked and counted. More would cost in proportion: the commonest word has half a shop."""
+MAX_LONGER: Final = 20
 """Words, the commonest, that the beginning of one stands for."""
 FACET_VALUES: Final = 20
 """Values of a facet that are told, those that most products have."""
@@ -106,12 +106,20 @@ def groups_of(filters: Filters, ids: dict[tuple[Kind, str], int]) -> list[list[i
 
 
 async def gather(
-    connection: Connection, merchant_id: str, query: Query, groups: Sequence[Sequence[int]], words: Sequence[Meaning]
+    connection: Connection,
+    merchant_id: str,
+    query: Query,
+    groups: Sequence[Sequence[int]],
+    words: Sequence[Meaning],
+    *,
+    all_words: bool,
 ) -> Matched:
-    """What has a term of each group, ranked by `words`, in the order that is wanted."""
+    """What has a term of each group, and one of each of the words, or of any; in the order that is wanted."""
     given = _Parameters([merchant_id])
-    score = _score(given, query, words)
-    conditions = _conditions(given, query.filters, groups)
+    score = _score(given, query, words, all_words=all_words)
+    meant = [list(word.near) for word in words]
+    wanted = [*groups, *(meant if all_words or not meant else [[term for word in meant for term in word]])]
+    conditions = _conditions(given, query.filters, [_having(given, "s.terms", group) for group in wanted])
     row = await connection.fetchrow(
         f"""
         WITH matched AS MATERIALIZED (
@@ -138,18 +146,54 @@ async def gather(
     return Matched(**found | {"total": min(row["total"], CAP), "whole": row["total"] <= CAP})
 
 
-async def walk(
-    connection: Connection, merchant_id: str, query: Query, groups: Sequence[Sequence[int]], sort: Sort
-) -> list[int]:
-    """The first of what has a term of each group, found by going through the products in their order.
+async def titled(
+    connection: Connection, merchant_id: str, query: Query, groups: Sequence[Sequence[int]], words: Sequence[Meaning]
+) -> list[int] | None:
+    """The first of what has all the words in its title; None if that is more than can be ranked."""
+    given = _Parameters([merchant_id])
+    score = _score(given, query, words)
+    having = [_having(given, "s.terms", group) for group in groups]
+    having += [_having(given, "s.terms", [-term for term in word.near]) for word in words]
+    row = await connection.fetchrow(
+        f"""
+        WITH matched AS MATERIALIZED (
+            SELECT s.product_id, {score} AS score, s.created_at FROM products.searchable s
+            WHERE s.merchant_id = $1 {_conditions(given, query.filters, having)} LIMIT {CAP + 1}
+        )
+        SELECT (SELECT count(*) FROM matched) AS total,
+               ARRAY(SELECT product_id FROM matched ORDER BY {_ORDER[Sort.RELEVANCE]}
+                     LIMIT {given.add(query.end, "int")}) AS page
+        """,
+        *given,
+    )
+    assert row is not None
+    page: list[int] = row["page"]
+    return page if row["total"] <= CAP else None
 
-    For what much has: little is passed by. What is concatenated keeps PostgreSQL from fetching and sorting it all.
+
+async def walk(
+    connection: Connection,
+    merchant_id: str,
+    query: Query,
+    groups: Sequence[Sequence[int]],
+    words: Sequence[Meaning],
+    *,
+    in_title: bool = False,
+) -> list[int]:
+    """The first of what has a term of each group, and each of the words, found by going through all in order.
+
+    For what much has: little is passed by. As a function, an overlap is no reason for PostgreSQL to fetch all that have
+    the words and sort them.
     """
     given = _Parameters([merchant_id])
-    conditions = _conditions(given, query.filters, groups, terms="(s.terms || '{}'::bigint[])")
+    having = [f"arrayoverlap(s.facet_terms, {given.add(list(group), 'bigint[]')})" for group in groups]
+    terms = "s.title_terms" if in_title else "s.terms"
+    having += [f"arrayoverlap({terms}, {given.add(list(word.near), 'bigint[]')})" for word in words]
+    sort = Sort.NEWEST if query.sort is Sort.RELEVANCE else query.sort
     rows = await connection.fetch(
         f"""
-        SELECT s.product_id FROM products.searchable s WHERE s.merchant_id = $1 {conditions}
+        SELECT s.product_id FROM products.searchable s
+        WHERE s.merchant_id = $1 {_conditions(given, query.filters, having)}
         ORDER BY {_ORDER[sort]} LIMIT {given.add(query.end, "int")}
         """,
         *given,
@@ -191,9 +235,13 @@ async def products(connection: Connection, merchant_id: str, ids: Sequence[int])
     return [kept_of(row) for row in rows]
 
 
-def _conditions(given: _Parameters, filters: Filters, groups: Sequence[Sequence[int]], terms: str = "s.terms") -> str:
+def _having(given: _Parameters, terms: str, group: Sequence[int]) -> str:
+    return f"{terms} && {given.add(list(group), 'bigint[]')}"
+
+
+def _conditions(given: _Parameters, filters: Filters, having: Sequence[str]) -> str:
     """The conditions on a product, each with `AND` before it."""
-    found = [f"{terms} && {given.add(list(group), 'bigint[]')}" for group in groups]
+    found = list(having)
     if filters.lowest is not None:
         found.append(f"s.highest_price >= {given.add(filters.lowest, 'numeric')}")
     if filters.highest is not None:
@@ -207,19 +255,21 @@ def _conditions(given: _Parameters, filters: Filters, groups: Sequence[Sequence[
     return "".join(f" AND {each}" for each in found)
 
 
-def _score(given: _Parameters, query: Query, words: Sequence[Meaning]) -> str:
+def _score(given: _Parameters, query: Query, words: Sequence[Meaning], *, all_words: bool = True) -> str:
     """How well a product matches: a word itself before another that is near, in the title before elsewhere.
 
     A title that is the query comes first; one that begins with it, before others with its words.
     """
     if not words or query.sort is not Sort.RELEVANCE:
         return "0"
+    # Whether one array has something of another is asked by comparing all with all: not where it is known.
+    elsewhere = "1" if all_words else "(s.terms && {near})::int"
     title = given.add(query.title, "text")
     parts = [f"CASE WHEN s.title = {title} THEN 40 WHEN starts_with(s.title, {title}) THEN 2 ELSE 0 END"]
     for word in words:
         exact, near = (given.add(list(ids), "bigint[]") for ids in (word.exact, word.near))
         parts.append(
             f"CASE WHEN s.title_terms && {exact} THEN 8 WHEN s.title_terms && {near} THEN 5"
-            f" WHEN s.terms && {exact} THEN 3 WHEN s.terms && {near} THEN 1 ELSE 0 END"
+            f" WHEN s.terms && {exact} THEN 3 ELSE {elsewhere.format(near=near)} END"
         )
     return " + ".join(parts)
