@@ -13,8 +13,9 @@ from loyalnest.kit.errors import RaceLost
 from loyalnest.products.indexing import Kind, terms_of
 from loyalnest.products.models import Indexed, Kept, Key, Told, newest
 from loyalnest.products.rows import (
-    PRODUCT_TYPES,
-    SEARCH_TYPES,
+    KEY,
+    PRODUCT_COLUMNS,
+    SEARCH_COLUMNS,
     as_json,
     indexed_of,
     kept_of,
@@ -23,10 +24,12 @@ from loyalnest.products.rows import (
 )
 from loyalnest.products.words import may_be_mistyped, shortened
 
-_PRODUCTS = ", ".join(name.split()[0] for name in PRODUCT_TYPES.split(","))
-_SEARCH = ", ".join(name.split()[0] for name in SEARCH_TYPES.split(","))
-_SET = ", ".join(f"{name} = excluded.{name}" for name in _PRODUCTS.split(", ")[2:])
-_SET_SEARCH = ", ".join(f"{name} = excluded.{name}" for name in _SEARCH.split(", ")[2:])
+_PRODUCTS = ", ".join(PRODUCT_COLUMNS)
+_PRODUCT_TYPES = ", ".join(f"{name} {kind}" for name, kind in PRODUCT_COLUMNS.items())
+_SET = ", ".join(f"{name} = excluded.{name}" for name in PRODUCT_COLUMNS if name not in KEY)
+_SEARCH = ", ".join(SEARCH_COLUMNS)
+_SEARCH_TYPES = ", ".join(f"{name} {kind}" for name, kind in SEARCH_COLUMNS.items())
+_SET_SEARCH = ", ".join(f"{name} = excluded.{name}" for name in SEARCH_COLUMNS if name not in KEY)
 _NOTHING = Indexed(None)
 
 
@@ -115,7 +118,7 @@ async def _upsert_products(connection: Connection, products: Iterable[Kept]) -> 
     await connection.execute(
         f"""
         INSERT INTO products.products ({_PRODUCTS})
-        SELECT {_PRODUCTS} FROM jsonb_to_recordset($1::jsonb) AS v({PRODUCT_TYPES})
+        SELECT {_PRODUCTS} FROM jsonb_to_recordset($1::jsonb) AS v({_PRODUCT_TYPES})
         ON CONFLICT (merchant_id, product_id) DO UPDATE SET {_SET}
         """,
         as_json([product_row(kept) for kept in products]),
@@ -127,7 +130,7 @@ async def _upsert_search(connection: Connection, rows: Sequence[Mapping[str, obj
     await connection.execute(
         f"""
         INSERT INTO products.search AS s ({_SEARCH})
-        SELECT {_SEARCH} FROM jsonb_to_recordset($1::jsonb) AS v({SEARCH_TYPES})
+        SELECT {_SEARCH} FROM jsonb_to_recordset($1::jsonb) AS v({_SEARCH_TYPES})
         ON CONFLICT (merchant_id, product_id) DO UPDATE SET {_SET_SEARCH}
         WHERE (s.*) IS DISTINCT FROM (excluded.*)
         """,

@@ -15,13 +15,44 @@ from loyalnest.products.words import folded
 CONTENT: Final = tuple(name for name in ProductFacts.__struct_fields__ if name not in ("product_id", "deleted"))
 """The columns of a product that are as it was told."""
 
-PRODUCT_TYPES: Final = """merchant_id text, product_id bigint, told_at timestamptz, heard_at timestamptz,
-    deleted_at timestamptz, excluded boolean, title text, handle text, description text, vendor text, product_type text,
-    tags text[], status text, published boolean, lowest_price numeric, highest_price numeric, skus text[],
-    image_url text, inventory bigint, created_at timestamptz, updated_at timestamptz"""
-SEARCH_TYPES: Final = """merchant_id text, product_id bigint, visible boolean, available boolean, status text,
-    lowest_price numeric, highest_price numeric, created_at timestamptz, title text, title_terms bigint[],
-    facet_terms bigint[], terms bigint[]"""
+KEY: Final = ("merchant_id", "product_id")
+PRODUCT_COLUMNS: Final = {
+    "merchant_id": "text",
+    "product_id": "bigint",
+    "told_at": "timestamptz",
+    "heard_at": "timestamptz",
+    "deleted_at": "timestamptz",
+    "excluded": "boolean",
+    "title": "text",
+    "handle": "text",
+    "description": "text",
+    "vendor": "text",
+    "product_type": "text",
+    "tags": "text[]",
+    "status": "text",
+    "published": "boolean",
+    "lowest_price": "numeric",
+    "highest_price": "numeric",
+    "skus": "text[]",
+    "image_url": "text",
+    "inventory": "bigint",
+    "created_at": "timestamptz",
+    "updated_at": "timestamptz",
+}
+SEARCH_COLUMNS: Final = {
+    "merchant_id": "text",
+    "product_id": "bigint",
+    "visible": "boolean",
+    "available": "boolean",
+    "status": "text",
+    "lowest_price": "numeric",
+    "highest_price": "numeric",
+    "created_at": "timestamptz",
+    "title": "text",
+    "title_terms": "bigint[]",
+    "facet_terms": "bigint[]",
+    "terms": "bigint[]",
+}
 
 _encoder = msgspec.json.Encoder(decimal_format="string")
 _NOTHING = Decimal(0)

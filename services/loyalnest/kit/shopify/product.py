@@ -37,6 +37,8 @@ _UNTOLD: Final = Raw()
 
 
 class Variant(msgspec.Struct, gc=False):
+    """The fields of a variant that are read."""
+
     price: Decimal | None = None
     inventory_quantity: Annotated[int, Meta(ge=-MAX_QUANTITY, le=MAX_QUANTITY)] | None = None
     sku: Raw = NOTHING
@@ -45,6 +47,8 @@ class Variant(msgspec.Struct, gc=False):
 
 
 class Image(msgspec.Struct, gc=False):
+    """The field of an image that is read."""
+
     src: Raw = NOTHING
 
 
