@@ -96,6 +96,10 @@ bench: $(READY) ## Measure what this machine holds (RATE=300 SECONDS=30 BODY=0 B
 bench-operator: $(READY) ## Measure what a fleet costs the operator, on an API server without nodes (PROGRAMS=1000)
 	@PYTHONPATH=tests $(BIN)/python -m load.bench_operator
 
+.PHONY: bench-products
+bench-products: $(READY) ## Measure searches in a large catalogue (PRODUCTS=100000 OTHERS=50 SEARCHES=300 PLAN=0)
+	@PYTHONPATH=tests $(BIN)/python -m load.bench_products
+
 # What `docker build` understands is enough: podman build, buildah build.
 BUILD ?= docker build
 REGISTRY ?= loyalnest

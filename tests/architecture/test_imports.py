@@ -33,7 +33,7 @@ AT_IMPORT = re.compile(
     | SettingsConfigDict | ConfigDict | Field | SecretStr | TypeAdapter | StringConstraints | Strict
     | (field|model)_(validator|serializer) | (Before|After|Plain|Wrap)(Validator|Serializer)
     | frozenset | tuple | list | dict | map | attrgetter | itemgetter | dict\.fromkeys | range | enumerate
-    | len | max | min | sorted | sum | zip | str
+    | len | max | min | sorted | sum | zip | str | str\.maketrans
     | Decimal | Decimal\(1\)\.scaleb | Context | timedelta | datetime | date | UUID | Path | ZoneInfo | MappingProxyType
     | .*\.(encode|decode|upper|title|join|items|values|hexdigest) | hashlib\.sha1 | struct\.Struct
     | Service | Rpc | Retry | NoBackoff | httpx\.Timeout

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, FastAPI
 from starlette.types import ASGIApp
 
 from loyalnest import __version__
-from loyalnest.api_gateway import openapi, proxy, referral_proxy, status
+from loyalnest.api_gateway import openapi, proxy, proxy_products, proxy_referrals, status
 from loyalnest.api_gateway.authentication import Authentication, Tokens
 from loyalnest.api_gateway.channels import with_later_channels
 from loyalnest.api_gateway.limits import Limit, Limiter
@@ -19,6 +19,7 @@ from loyalnest.kit.errors import InvalidInput
 from loyalnest.kit.http import problems
 from loyalnest.kit.http.edge import Edge
 from loyalnest.points.points_pb2_grpc import PointsServiceStub
+from loyalnest.products.products_pb2_grpc import ProductsServiceStub
 from loyalnest.referrals.referrals_pb2_grpc import ReferralsServiceStub
 
 
@@ -66,9 +67,13 @@ def build_app(environment: Environment) -> GatewayApp:
     if "points" in environment.services:
         points = PointsServiceStub(_channel(environment, "points"))
         app.include_router(proxy.routes(merchants, points, limiter, per_request, clock), responses=openapi.PUBLIC)
+    if "products" in environment.services:
+        products = ProductsServiceStub(_channel(environment, "products"))
+        router = proxy_products.routes(merchants, products, limiter, per_request, clock)
+        app.include_router(router, responses=openapi.PUBLIC)
     if "referrals" in environment.services:
         referrals = ReferralsServiceStub(_channel(environment, "referrals"))
-        router = referral_proxy.routes(merchants, referrals, limiter, per_request, clock)
+        router = proxy_referrals.routes(merchants, referrals, limiter, per_request, clock)
         app.include_router(router, responses=openapi.PUBLIC)
     authenticated = Depends(Authentication(Tokens(auth, clock), limiter, per_request))
     for name, service in environment.services.items():

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 import msgspec
 from msgspec import Raw
 
-from loyalnest.api_gateway.lenient import NOTHING, list_of, text_of
+from loyalnest.kit.shopify.lenient import NOTHING, list_of, text_of
 
 REFERRAL_ATTRIBUTE: Final = "loyalnest_referral"
 """The cart attribute that the storefront widget sets."""

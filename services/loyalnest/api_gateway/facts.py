@@ -14,8 +14,7 @@ out again: the base is price times quantity less discount allocations, and nothi
 """
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
-from decimal import ROUND_HALF_EVEN, Context, Decimal
+from decimal import Decimal
 from typing import Annotated, Final
 
 import msgspec
@@ -23,29 +22,26 @@ from msgspec import Meta, Raw
 
 from loyalnest.api_gateway.attribution import discount_codes, locale_of, referral_code
 from loyalnest.api_gateway.events import CustomerFacts, LineFacts, OrderFacts, RefundFacts
-from loyalnest.api_gateway.lenient import NOTHING
 from loyalnest.kit.errors import InvalidInput
+from loyalnest.kit.shopify.lenient import NOTHING
+from loyalnest.kit.shopify.values import (
+    EXACT,
+    MONEY_DIGITS,
+    ZERO,
+    Id,
+    Time,
+    invalid,
+    moment,
+    money,
+    shopify_id,
+)
 
-MAX_ID: Final = 2**63 - 1
 MAX_QUANTITY: Final = 10**7
 MAX_LINES: Final = 5_000
 MAX_REFUNDS: Final = 1_000
 MAX_ALLOCATIONS: Final = 1_000
 
-MONEY_DIGITS: Final = 15
-"""Every amount, and every base made of them, is below 10^15."""
-MONEY_PLACES: Final = 6
-WRITTEN_PLACES: Final = 30
-"""An amount written with more decimal places than this is refused, not rounded."""
-
-EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
-LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
-"""Times outside are refused, so that no later arithmetic (expiry, timezones) leaves what a datetime can hold."""
-
 PAID: Final = frozenset({"paid", "partially_refunded", "refunded"})
-
-Id = Annotated[int, Meta(ge=1, le=MAX_ID)] | Annotated[str, Meta(pattern=r"\A[1-9][0-9]{0,18}\Z")]
-Time = Annotated[datetime, Meta(tz=True)]
 
 
 class Allocation(msgspec.Struct, gc=False):
@@ -133,23 +129,23 @@ def order_facts(order: ShopifyOrder, *, cancelled: bool = False) -> OrderFacts:
     gift_cards = {line.line_id for line in lines if line.gift_card}
     # By id, the first one: "each counted once by its id".
     refunds: dict[int, RefundFacts] = {}
-    order_id = _id(order.id, "id")
+    order_id = shopify_id(order.id, "id")
     for index, refund in enumerate(order.refunds or ()):
         facts = _refund(refund, order_id, gift_cards, f"refunds[{index}].")
         refunds.setdefault(facts.refund_id, facts)
-    placed_at = _time(order.processed_at, "processed_at") or _time(order.created_at, "created_at")
+    placed_at = moment(order.processed_at, "processed_at") or moment(order.created_at, "created_at")
     if placed_at is None:
         raise InvalidInput("processed_at: is missing, and so is created_at")
     return OrderFacts(
         order_id=order_id,
-        customer_id=_id(order.customer.id, "customer.id") if order.customer else None,
+        customer_id=shopify_id(order.customer.id, "customer.id") if order.customer else None,
         base=_sum((line.base for line in lines if not line.gift_card), "line_items"),
         currency=_currency(order.currency),
         paid=order.financial_status in PAID,
         cancelled=cancelled or order.cancelled_at is not None,
         test=bool(order.test),
         placed_at=placed_at,
-        updated_at=_time(order.updated_at, "updated_at"),
+        updated_at=moment(order.updated_at, "updated_at"),
         lines=lines,
         refunds=list(refunds.values()),
         locale=locale_of(order.customer_locale),
@@ -160,7 +156,7 @@ def order_facts(order: ShopifyOrder, *, cancelled: bool = False) -> OrderFacts:
 
 def refund_facts(refund: ShopifyRefund) -> RefundFacts:
     """The facts of a refund that came by itself. Raises InvalidInput."""
-    return _refund(refund, _id(refund.order_id, "order_id"), frozenset(), "")
+    return _refund(refund, shopify_id(refund.order_id, "order_id"), frozenset(), "")
 
 
 def customer_facts(customer: ShopifyCustomer) -> CustomerFacts:
@@ -170,31 +166,27 @@ def customer_facts(customer: ShopifyCustomer) -> CustomerFacts:
     """
     consent = customer.email_marketing_consent
     return CustomerFacts(
-        customer_id=_id(customer.id, "id"),
-        created_at=_time(customer.created_at, "created_at"),
-        updated_at=_time(customer.updated_at, "updated_at"),
+        customer_id=shopify_id(customer.id, "id"),
+        created_at=moment(customer.created_at, "created_at"),
+        updated_at=moment(customer.updated_at, "updated_at"),
         accepts_marketing=(consent.state == "subscribed" if consent and consent.state else customer.accepts_marketing),
     )
 
 
 # -- amounts, ids, times: strict
 
-_EXACT = Context(prec=80, rounding=ROUND_HALF_EVEN)  # wide enough that no sum or product below is ever rounded
-_ZERO, _CENT = Decimal(0), Decimal("0.01")
-_SMALLEST = Decimal(1).scaleb(-MONEY_PLACES)
-
 
 def _line(line: Line, index: int) -> LineFacts:
     """price times quantity less the discount allocations, never below 0: a discount cannot reach another line."""
-    base = _EXACT.multiply(_money(line.price, "line_items", index, "price"), line.quantity)
+    base = EXACT.multiply(money(line.price, "line_items", index, "price"), line.quantity)
     for number, allocation in enumerate(line.discount_allocations or ()):
-        amount = _money(allocation.amount, "line_items", index, "discount_allocations", number, "amount")
-        base = _EXACT.subtract(base, amount)
+        amount = money(allocation.amount, "line_items", index, "discount_allocations", number, "amount")
+        base = EXACT.subtract(base, amount)
     return LineFacts(
-        line_id=_id(line.id, "line_items", index, "id"),
-        product_id=None if line.product_id is None else _id(line.product_id, "line_items", index, "product_id"),
+        line_id=shopify_id(line.id, "line_items", index, "id"),
+        product_id=None if line.product_id is None else shopify_id(line.product_id, "line_items", index, "product_id"),
         quantity=line.quantity,
-        base=_sum((base,), "line_items", index) if base > 0 else _ZERO,
+        base=_sum((base,), "line_items", index) if base > 0 else ZERO,
         gift_card=bool(line.gift_card),
     )
 
@@ -208,75 +200,31 @@ def _refund(refund: OrderRefund, order_id: int, gift_cards: frozenset[int] | set
     path = f"{prefix}refund_line_items"
     amounts: list[Decimal] = []
     for index, line in enumerate(refund.refund_line_items):
-        amount = _money(line.subtotal, path, index, "subtotal")
-        of_line = line.line_item_id and _id(line.line_item_id, path, index, "line_item_id")
+        amount = money(line.subtotal, path, index, "subtotal")
+        of_line = line.line_item_id and shopify_id(line.line_item_id, path, index, "line_item_id")
         if not ((line.line_item and line.line_item.gift_card) or of_line in gift_cards):
             amounts.append(amount)
     return RefundFacts(
-        refund_id=_id(refund.id, f"{prefix}id"),
+        refund_id=shopify_id(refund.id, f"{prefix}id"),
         order_id=order_id,
         base=_sum(amounts, path),
-        created_at=_time(refund.created_at, f"{prefix}created_at"),
+        created_at=moment(refund.created_at, f"{prefix}created_at"),
     )
-
-
-def _invalid(path: Iterable[str | int], expected: str) -> InvalidInput:
-    words = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
-    return InvalidInput(f"{words.lstrip('.')}: expected {expected}")
-
-
-def _money(value: Decimal, *path: str | int) -> Decimal:
-    """`value` as an amount: finite, not negative, below the bound, with at most six places.
-
-    The checks come before any arithmetic, which an exponent such as 1e999999999 would make explode.
-    """
-    if not value.is_finite():
-        raise _invalid(path, "an amount")
-    if not value:
-        return _ZERO
-    if value.is_signed():
-        raise _invalid(path, "an amount of 0 or more")
-    if value.adjusted() >= MONEY_DIGITS:
-        raise _invalid(path, f"an amount below 10^{MONEY_DIGITS}")
-    if value.same_quantum(_CENT):
-        return value
-    exponent = int(value.as_tuple().exponent)
-    if exponent < -WRITTEN_PLACES:
-        raise _invalid(path, f"an amount with at most {WRITTEN_PLACES} decimal places")
-    if exponent < -MONEY_PLACES:
-        return value.quantize(_SMALLEST, context=_EXACT)
-    return value
 
 
 def _sum(amounts: Iterable[Decimal], *path: str | int) -> Decimal:
     """The exact sum, written without an exponent because 0 is in it. Raises InvalidInput above the bound."""
-    total = _ZERO
+    total = ZERO
     for amount in amounts:
-        total = _EXACT.add(total, amount)
+        total = EXACT.add(total, amount)
     if total and total.adjusted() >= MONEY_DIGITS:
-        raise _invalid(path, f"a sum below 10^{MONEY_DIGITS}")
+        raise invalid(path, f"a sum below 10^{MONEY_DIGITS}")
     return total
-
-
-def _id(value: int | str, *path: str | int) -> int:
-    """The id, which the decoder has found to be in bounds or to be one to nineteen digits."""
-    if isinstance(value, int):
-        return value
-    number = int(value)
-    if number > MAX_ID:
-        raise _invalid(path, f"a whole number from 1 to {MAX_ID}")
-    return number
-
-
-def _time(value: datetime | None, *path: str | int) -> datetime | None:
-    if value is not None and not EARLIEST <= value < LATEST:
-        raise _invalid(path, f"a time from {EARLIEST.year} to {LATEST.year - 1}")
-    return value
 
 
 def _currency(value: str | None) -> str:
     if not value:
         return ""
     if len(value) != 3 or not (value.isascii() and value.isalpha()):
-        raise _invalid(("currency",), "a code of three letters")
+        raise invalid(("currency",), "a code of three letters")
     return value.upper()

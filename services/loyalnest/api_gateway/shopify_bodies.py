@@ -7,16 +7,14 @@ What bounds a hostile body: `MAX_BODY_BYTES`, msgspec's own guard against deep n
 recursion limit also inside the fields it skips), and the limits on lengths and numbers in `facts`.
 """
 
-import re
 from collections.abc import Iterable
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 from msgspec import Raw
 
-from loyalnest.api_gateway.events import CustomerFacts, OrderFacts, PersonalData, RefundFacts, Topic
+from loyalnest.api_gateway.events import CustomerFacts, OrderFacts, PersonalData, ProductFacts, RefundFacts, Topic
 from loyalnest.api_gateway.facts import (
-    MAX_ID,
     OrderCustomer,
     ShopifyCustomer,
     ShopifyOrder,
@@ -25,8 +23,10 @@ from loyalnest.api_gateway.facts import (
     order_facts,
     refund_facts,
 )
-from loyalnest.api_gateway.lenient import NOTHING, first_text, list_of, text_of
+from loyalnest.api_gateway.product_facts import product_facts
 from loyalnest.kit.errors import InvalidInput, TooLarge
+from loyalnest.kit.shopify.lenient import NOTHING, first_text, list_of, text_of
+from loyalnest.kit.shopify.reading import read
 
 MAX_BODY_BYTES: Final = 1024 * 1024
 """The longest body that is read. Shopify's are 2 to 20 KB."""
@@ -43,21 +43,20 @@ MAX_ADDRESSES: Final = 20
 
 
 class Decoded(msgspec.Struct, frozen=True, kw_only=True):
-    """What one delivery says. At most one of `order`, `refund` and `customer` is set; none for a topic without facts.
+    """What one delivery says. At most one of the facts is set; none for a topic without facts.
 
     personal: None when the body holds nothing personal that a service needs: refunds, guest orders, other topics.
     ordering_key: deliveries of one key keep their order: the customer's id; `order:<id>` for guest orders and for
-        refunds, which do not name the customer; `OTHER_KEY` for the rest.
+        refunds, which do not name the customer; `product:<id>`; `OTHER_KEY` for the rest.
     """
 
     order: OrderFacts | None = None
     refund: RefundFacts | None = None
     customer: CustomerFacts | None = None
+    product: ProductFacts | None = None
     personal: PersonalData | None = None
     ordering_key: str
 
-
-T = TypeVar("T")
 
 _order_decoder = msgspec.json.Decoder(ShopifyOrder)
 _refund_decoder = msgspec.json.Decoder(ShopifyRefund)
@@ -66,6 +65,7 @@ _any_decoder = msgspec.json.Decoder(Raw)
 
 _ORDER_TOPICS: Final = frozenset({Topic.ORDERS_CREATE, Topic.ORDERS_UPDATED, Topic.ORDERS_PAID, Topic.ORDERS_CANCELLED})
 _CUSTOMER_TOPICS: Final = frozenset({Topic.CUSTOMERS_CREATE, Topic.CUSTOMERS_UPDATE})
+_PRODUCT_TOPICS: Final = frozenset({Topic.PRODUCTS_CREATE, Topic.PRODUCTS_UPDATE, Topic.PRODUCTS_DELETE})
 
 
 def decode(topic: str, body: bytes) -> Decoded:
@@ -90,15 +90,18 @@ def decode(topic: str, body: bytes) -> Decoded:
 
 def _decode(topic: str, body: bytes) -> Decoded:
     if topic in _ORDER_TOPICS:
-        return _order(topic, _read(_order_decoder, body))
+        return _order(topic, read(_order_decoder, body))
     if topic in _CUSTOMER_TOPICS:
-        customer = _read(_customer_decoder, body)
+        customer = read(_customer_decoder, body)
         told = customer_facts(customer)
         return Decoded(customer=told, personal=customer_personal(customer), ordering_key=str(told.customer_id))
     if topic == Topic.REFUNDS_CREATE:
-        refund = refund_facts(_read(_refund_decoder, body))
+        refund = refund_facts(read(_refund_decoder, body))
         return Decoded(refund=refund, ordering_key=f"order:{refund.order_id}")
-    if bytes(_read(_any_decoder, body))[:1] not in (b"{", b"["):
+    if topic in _PRODUCT_TOPICS:
+        product = product_facts(topic, body)
+        return Decoded(product=product, ordering_key=f"product:{product.product_id}")
+    if bytes(read(_any_decoder, body))[:1] not in (b"{", b"["):
         raise InvalidInput("body: expected an object or a list")
     return Decoded(ordering_key=OTHER_KEY)
 
@@ -108,56 +111,6 @@ def _order(topic: str, order: ShopifyOrder) -> Decoded:
     if facts.customer_id is None:
         return Decoded(order=facts, ordering_key=f"order:{facts.order_id}")
     return Decoded(order=facts, personal=order_personal(order), ordering_key=str(facts.customer_id))
-
-
-def _read(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
-    """`body` decoded, with msgspec's errors turned into ours. Causes are cut off: they may quote the body."""
-    try:
-        return decoder.decode(body)
-    except msgspec.ValidationError as error:
-        raise InvalidInput(_in_words(str(error))) from None
-    except msgspec.DecodeError as error:
-        reason = str(error).removeprefix("JSON is malformed: ")
-        raise InvalidInput(f"The body is not valid JSON: {reason[:1].lower()}{reason[1:]}") from None
-
-
-_LOCATED = re.compile(r"(?P<reason>.*?)(?: - at `\$\.?(?P<path>.*)`)?", re.DOTALL)
-_MISSING = re.compile(r"Object missing required field `(?P<field>.*)`", re.DOTALL)
-_NAMES: Final[dict[str, str]] = {
-    "int": "a whole number",
-    "float": "a number with a fraction",
-    "decimal": "an amount",
-    "str": "text",
-    "bool": "true or false",
-    "datetime": "a time",
-    "array": "a list",
-    "object": "an object",
-    "null": "null",
-}
-
-
-def _in_words(message: str) -> str:
-    """msgspec's "Expected `array`, got `null` - at `$.line_items`" as "line_items: expected a list, got null"."""
-    located = _LOCATED.fullmatch(message)
-    reason, path = (located["reason"], located["path"] or "") if located else (message, "")
-    if missing := _MISSING.fullmatch(reason):
-        return f"{path}.{missing['field']}".lstrip(".") + ": is missing"
-    if "matching regex" in reason:  # only ids have a pattern
-        reason = f"expected a whole number from 1 to {MAX_ID}"
-    elif "out of range" in reason:
-        reason = "expected a smaller number"
-    elif reason.startswith("Invalid decimal"):
-        reason = "expected an amount"
-    elif reason.startswith("Invalid RFC3339"):
-        reason = "expected a time such as 2026-01-31T12:00:00Z"
-    return f"{path or 'body'}: {reason[:1].lower()}{_TYPES.sub(_named, reason[1:])}"
-
-
-_TYPES = re.compile(r"`([^`]*)`")
-
-
-def _named(types: re.Match[str]) -> str:
-    return " or ".join(_NAMES.get(name, name) for name in types[1].split(" | "))
 
 
 # -- personal data: read leniently, cleaned, bounded

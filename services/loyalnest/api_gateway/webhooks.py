@@ -28,7 +28,6 @@ from loyalnest.api_gateway.events import (
     WebhookReceived,
     delivery_event_id,
 )
-from loyalnest.api_gateway.facts import EARLIEST, LATEST
 from loyalnest.api_gateway.limits import Limit, Limiter
 from loyalnest.api_gateway.merchants import Merchant, Merchants
 from loyalnest.api_gateway.metrics import WEBHOOK_BYTES, WEBHOOKS, topic_label
@@ -49,6 +48,7 @@ from loyalnest.kit.events import Event
 from loyalnest.kit.http import problems
 from loyalnest.kit.http.body import ClientGone, SlowBody, read_body
 from loyalnest.kit.shopify.signatures import webhook_is_genuine
+from loyalnest.kit.shopify.values import EARLIEST, LATEST
 
 log = structlog.get_logger(__name__)
 
@@ -223,6 +223,7 @@ def _event(
         order=decoded.order,
         refund=decoded.refund,
         customer=decoded.customer,
+        product=decoded.product,
         sealed=sealed,
     )
     merchant_id = merchant.merchant_id

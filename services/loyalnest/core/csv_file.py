@@ -11,20 +11,12 @@ from dataclasses import dataclass
 
 from loyalnest.core.values import id_of, wrong_with, yes_or_no
 from loyalnest.kit.errors import InvalidInput, TooLarge
+from loyalnest.kit.import_repository import RejectedCell
 
 MAX_BYTES = 10 * 1024 * 1024
 MAX_ROWS = 200_000
 COLUMNS = ("customer_id", "email", "phone", "first_name", "last_name", "accepts_marketing")
 _PERSONAL = ("email", "phone", "first_name", "last_name")
-
-
-@dataclass(frozen=True, slots=True)
-class RejectedCell:
-    """What is wrong in a row. line: where the row begins, from 1; column: empty for the row as a whole."""
-
-    line: int
-    column: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,13 @@ import msgspec
 
 from loyalnest.core import core_pb2 as pb
 from loyalnest.core.core_pb2_grpc import CoreServiceServicer
-from loyalnest.core.import_repository import Import
 from loyalnest.core.imports import CustomerImports
 from loyalnest.core.models import Customer
 from loyalnest.core.program_settings import ProgramSettings
 from loyalnest.core.service import CoreService, Revealed
 from loyalnest.core.settings_repository import Version
 from loyalnest.kit.context import require_role, required_merchant
+from loyalnest.kit.import_repository import Import
 from loyalnest.kit.rpc.fields import customer_id_of, time_text, uuid_of
 
 _TEXTS = ("email", "phone", "first_name", "last_name")

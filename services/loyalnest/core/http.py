@@ -30,7 +30,8 @@ from loyalnest.core.views import (
     settings_view,
 )
 from loyalnest.kit.environment import Environment
-from loyalnest.kit.errors import InvalidInput, TooLarge
+from loyalnest.kit.errors import InvalidInput
+from loyalnest.kit.http.body import body_of
 from loyalnest.kit.http.fields import CustomerId, PageSize, PageToken, ShortText
 
 IMPORT_SECONDS = 120.0
@@ -125,7 +126,7 @@ def _imports(core: Any) -> APIRouter:
     async def import_file(request: Request) -> ImportView:
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "text/csv":
             raise HTTPException(415, "Send the file itself as the body, with Content-Type: text/csv.")
-        content = await _body(request, MAX_BYTES)
+        content = await body_of(request, MAX_BYTES)
         return import_view(await core.ImportCustomers(pb.ImportCustomersRequest(csv=content), timeout=IMPORT_SECONDS))
 
     @router.get("/imports", summary="Imports, newest first")
@@ -150,7 +151,7 @@ def _settings(core: Any) -> APIRouter:
     @router.put("", summary="Put new rules in force", openapi_extra=_SETTINGS_BODY)
     async def change(request: Request) -> SettingsView:
         try:
-            body = _change_decoder.decode(await _body(request, MAX_RULES_BYTES))
+            body = _change_decoder.decode(await body_of(request, MAX_RULES_BYTES))
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise InvalidInput(f"The body must be JSON with version, rules and note: {error}.") from None
         return settings_view(
@@ -169,16 +170,6 @@ def _settings(core: Any) -> APIRouter:
         )
 
     return router
-
-
-async def _body(request: Request, most: int) -> bytes:
-    """The request's body, read no further than `most` bytes. Raises TooLarge beyond."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > most:
-            raise TooLarge(f"The body is larger than the {most} bytes that are taken.")
-    return bytes(body)
 
 
 def _text(raw: msgspec.Raw) -> str:

@@ -241,3 +241,33 @@ def create_privacy_requests(schema: str) -> None:
         """
     )
     protect(schema, "privacy_requests", rights="SELECT, INSERT, UPDATE")
+
+
+def create_import_logs(schema: str, table: str, *, rights: str = "SELECT, INSERT, UPDATE") -> None:
+    """The table of what was imported from files (see `loyalnest.kit.import_repository`)."""
+    run(
+        # `as_of` is when that very content was first imported, which is the time of what it says. `problems` hold no
+        # cell's content, and `file_hash` is keyed where what a file holds must not be guessed from it.
+        f"""
+        CREATE TABLE {schema}.{table} (
+            merchant_id text NOT NULL,
+            import_id uuid NOT NULL,
+            file_hash bytea NOT NULL,
+            as_of timestamptz NOT NULL,
+            status text NOT NULL CHECK (status IN ('running', 'completed', 'failed')),
+            rows int NOT NULL DEFAULT 0,
+            created int NOT NULL DEFAULT 0,
+            updated int NOT NULL DEFAULT 0,
+            unchanged int NOT NULL DEFAULT 0,
+            rejected int NOT NULL DEFAULT 0,
+            problems jsonb NOT NULL DEFAULT '[]',
+            actor text NOT NULL,
+            started_at timestamptz NOT NULL,
+            seen_at timestamptz NOT NULL,
+            finished_at timestamptz,
+            PRIMARY KEY (merchant_id, import_id)
+        )
+        """,
+        f"CREATE INDEX {table}_file ON {schema}.{table} (merchant_id, file_hash, as_of)",
+    )
+    protect(schema, table, rights=rights)

@@ -5,8 +5,8 @@ import pytest
 from integration.core.support import ANNA, Core, at
 from loyalnest.api_gateway.events import PersonalData
 from loyalnest.core import core_pb2 as pb
-from loyalnest.core import imports
 from loyalnest.core.repository import Registry
+from loyalnest.kit import imports
 from loyalnest.kit.database import Connection
 from loyalnest.kit.errors import InvalidInput, NotFound, RaceLost, TooLarge
 

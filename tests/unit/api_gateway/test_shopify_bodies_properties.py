@@ -17,7 +17,7 @@ from loyalnest.kit.events import Event
 
 FUZZ = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
-topics = st.sampled_from([*map(str, Topic), "products/update"])
+topics = st.sampled_from([*map(str, Topic), "collections/update"])
 ids = st.integers(1, 2**63 - 1).flatmap(lambda number: st.sampled_from([number, str(number)]))
 
 
@@ -87,7 +87,17 @@ orders = st.fixed_dictionaries(
     },
 )
 customers = st.fixed_dictionaries({"id": ids, "email": texts, "addresses": st.lists(addresses, max_size=3)})
+products = st.fixed_dictionaries(
+    {"id": ids, "title": texts},
+    optional={
+        "variants": st.lists(st.fixed_dictionaries({"price": money, "sku": texts}), max_size=3),
+        "body_html": texts,
+        "tags": texts | st.lists(texts, max_size=3),
+        "updated_at": st.just("2026-01-02T03:04:05Z"),
+    },
+)
 bodies = st.one_of(
+    st.tuples(st.just("products/update"), products),
     st.tuples(st.just("orders/create"), orders),
     st.tuples(st.just("refunds/create"), refunds),
     st.tuples(st.just("customers/update"), customers),
@@ -107,10 +117,12 @@ def decided(topic: str, body: bytes) -> Decoded | None:
         order=decoded.order,
         refund=decoded.refund,
         customer=decoded.customer,
+        product=decoded.product,
     )
     event: Event = received.event("m", decoded.ordering_key)
     assert WebhookReceived.read(event) == received
     assert "\0" not in str(decoded.personal)
+    assert "\0" not in str(decoded.product)
     return decoded
 
 
@@ -157,6 +169,16 @@ def test_the_order_of_lines_and_the_shape_of_money_do_not_matter(order: dict[str
     assert one.order.refunds == other.order.refunds
     assert one.order.lines == other.order.lines[::-1]
     assert one.personal == other.personal
+
+
+@FUZZ
+@given(products)
+def test_the_bounds_of_prices_are_the_models(product: dict[str, Any]) -> None:
+    found = decode("products/create", dump(product)).product
+    assert found is not None
+    prices = sorted(Fraction(variant["price"]) for variant in product.get("variants", []))
+    bounds = [None if price is None else Fraction(price) for price in (found.lowest_price, found.highest_price)]
+    assert bounds == ([prices[0], prices[-1]] if prices else [None, None])
 
 
 @FUZZ
@@ -230,3 +252,18 @@ def test_nothing_personal_can_cost_an_order(odd: dict[str, Any]) -> None:
     assert found is not None
     assert found.order is not None
     assert found.ordering_key == "2"
+
+
+TEXTS = ("title", "handle", "body_html", "vendor", "product_type", "tags", "status", "image", "images")
+
+
+@FUZZ
+@given(st.fixed_dictionaries({}, optional=dict.fromkeys(TEXTS, json_values)), json_values)
+def test_no_text_can_keep_a_product_away(odd: dict[str, Any], sku: Any) -> None:
+    strange = dump(odd | {"id": 7, "variants": [{"price": "1", "sku": sku, "inventory_policy": sku}]})
+    if b"NaN" in strange or b"Infinity" in strange or rb"\ud" in strange:
+        return  # not JSON
+    found = decided("products/create", strange)
+    assert found is not None
+    assert found.product is not None
+    assert found.ordering_key == "product:7"

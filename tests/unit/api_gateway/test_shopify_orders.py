@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from loyalnest.api_gateway.events import LineFacts
-from loyalnest.api_gateway.facts import MAX_ID
+from loyalnest.kit.shopify.values import MAX_ID
 from unit.api_gateway.bodies import BIG_ID, base, facts, line, order, read, refusal, without
 
 

@@ -5,21 +5,22 @@ from typing import Any
 
 import pytest
 
-from loyalnest.api_gateway.facts import MAX_ID, MAX_LINES
+from loyalnest.api_gateway.facts import MAX_LINES
 from loyalnest.api_gateway.shopify_bodies import MAX_BODY_BYTES, OTHER_KEY, Decoded, decode
 from loyalnest.kit.errors import InvalidInput, TooLarge
+from loyalnest.kit.shopify.values import MAX_ID
 from unit.api_gateway.bodies import facts, line, order, read, refund, refusal, without
 
 
 class TestOtherTopics:
     @pytest.mark.parametrize("body", [b"{}", b" [] ", b'{"a":[1,{"b":1e999}]}', '{"é":"ü"}'.encode()])
-    @pytest.mark.parametrize("topic", ["products/create", "shop/redact", "", "orders/CREATE", "../x"])
+    @pytest.mark.parametrize("topic", ["collections/create", "shop/redact", "", "orders/CREATE", "../x"])
     def test_any_json_is_let_through(self, topic: str, body: bytes) -> None:
         assert decode(topic, body) == Decoded(ordering_key=OTHER_KEY)
 
     @pytest.mark.parametrize("body", [b"", b"{", b"1", b'"x"', b"null", b"NaN", b"{}{}", b'{"a":"\xff"}', b'{"a":01}'])
     def test_anything_else_is_refused(self, body: bytes) -> None:
-        assert refusal(body, "products/create")
+        assert refusal(body, "collections/create")
 
 
 BAD_IDS: list[object] = [
@@ -155,7 +156,7 @@ def test_no_depth_near_the_guards_limit_escapes(field: str) -> None:
 
 
 def test_a_body_above_the_limit_is_not_even_looked_at() -> None:
-    assert decode("products/create", b"{}" + b" " * (MAX_BODY_BYTES - 2)).ordering_key == OTHER_KEY
+    assert decode("collections/create", b"{}" + b" " * (MAX_BODY_BYTES - 2)).ordering_key == OTHER_KEY
     with pytest.raises(TooLarge):
         decode("orders/create", b"\xff" * (MAX_BODY_BYTES + 1))
 

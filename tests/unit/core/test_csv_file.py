@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loyalnest.core import csv_file
-from loyalnest.core.csv_file import COLUMNS, CustomerFile, RejectedCell, Row
+from loyalnest.core.csv_file import COLUMNS, CustomerFile, Row
 from loyalnest.kit.errors import InvalidInput, TooLarge
+from loyalnest.kit.import_repository import RejectedCell
 
 HEADER = ",".join(COLUMNS)
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loyalnest.api_gateway.attribution import referral_code
-from loyalnest.api_gateway.lenient import NOTHING
+from loyalnest.kit.shopify.lenient import NOTHING
 from loyalnest.referrals.codes import ALPHABET, CODE_LENGTH, channel_of, new_code, parse, path_of
 from loyalnest.referrals.models import Channel
 

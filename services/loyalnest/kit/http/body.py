@@ -3,6 +3,7 @@
 import asyncio
 
 import grpc
+from starlette.requests import Request
 from starlette.types import Receive, Scope
 
 from loyalnest.kit.errors import InvalidInput, LoyalNestError, TooLarge
@@ -36,6 +37,16 @@ async def read_body(scope: Scope, receive: Receive, limit: int, seconds: float) 
             return await _read(receive, limit)
     except TimeoutError:
         raise SlowBody(f"The body was not complete after {seconds:g} seconds; send it again.") from None
+
+
+async def body_of(request: Request, limit: int) -> bytes:
+    """The body of a route's request, read no further than `limit` bytes. Raises TooLarge beyond."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            raise TooLarge(f"The body is larger than the {limit} bytes that are taken.")
+    return bytes(body)
 
 
 async def _read(receive: Receive, limit: int) -> bytes:

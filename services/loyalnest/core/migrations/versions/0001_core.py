@@ -1,6 +1,6 @@
 """Customers, program settings, and the log of imports."""
 
-from loyalnest.kit.migrations import create_inbox, create_outbox, create_roles, protect, run
+from loyalnest.kit.migrations import create_import_logs, create_inbox, create_outbox, create_roles, protect, run
 
 revision = "0001"
 down_revision = None
@@ -11,7 +11,7 @@ def upgrade() -> None:
     create_roles(SCHEMA)
     _customers()
     _settings()
-    _imports()
+    create_import_logs(SCHEMA, "customer_import_logs")
     create_inbox(SCHEMA)
     create_outbox(SCHEMA)
 
@@ -83,32 +83,3 @@ def _settings() -> None:
         """,
     )
     protect(SCHEMA, "program_settings", rights="SELECT, INSERT")
-
-
-def _imports() -> None:
-    run(
-        # `file_hash` is keyed: a file of one row must not be guessed from it. `as_of` is when that very content was
-        # first imported, which is the time of what it says. `problems` hold no cell's content.
-        """
-        CREATE TABLE core.customer_import_logs (
-            merchant_id text NOT NULL,
-            import_id uuid NOT NULL,
-            file_hash bytea NOT NULL,
-            as_of timestamptz NOT NULL,
-            status text NOT NULL CHECK (status IN ('running', 'completed', 'failed')),
-            rows int NOT NULL DEFAULT 0,
-            created int NOT NULL DEFAULT 0,
-            updated int NOT NULL DEFAULT 0,
-            unchanged int NOT NULL DEFAULT 0,
-            rejected int NOT NULL DEFAULT 0,
-            problems jsonb NOT NULL DEFAULT '[]',
-            actor text NOT NULL,
-            started_at timestamptz NOT NULL,
-            seen_at timestamptz NOT NULL,
-            finished_at timestamptz,
-            PRIMARY KEY (merchant_id, import_id)
-        )
-        """,
-        "CREATE INDEX customer_import_logs_file ON core.customer_import_logs (merchant_id, file_hash, as_of)",
-    )
-    protect(SCHEMA, "customer_import_logs", rights="SELECT, INSERT, UPDATE")

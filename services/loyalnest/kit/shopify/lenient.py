@@ -29,6 +29,11 @@ def text_of(raw: Raw) -> str:
         return ""
     if text is None:
         return ""
+    return cleaned(text)
+
+
+def cleaned(text: str) -> str:
+    """`text` without control characters and outer spaces."""
     return (text if text.isprintable() else text.translate(_CONTROLS)).strip()
 
 

@@ -1,0 +1,1 @@
+"""Products: kept from Shopify, searched by shoppers and admins."""
