@@ -6,7 +6,8 @@ from typing import Any, Final
 import msgspec
 
 from loyalnest.admin_features.events import MESSAGE_PURPOSE
-from loyalnest.event_tracking.models import Status, Task, Transition
+from loyalnest.event_tracking import transitions
+from loyalnest.event_tracking.models import Status, Task
 from loyalnest.event_tracking.queue_repository import TASK, task_of
 from loyalnest.event_tracking.task_queue import TaskQueue
 from loyalnest.kit.crypto.envelope import UnknownKeyVersion
@@ -115,7 +116,7 @@ class TasksKept:
     async def _cancel(self, connection: Connection, tasks: Sequence[Task], why: str) -> int:
         """Cancel those that have not ended and are not being sent. Returns how many."""
         ends = [
-            (task, "", Transition(Status.CANCELLED, "", why, failures=task.failures))
+            (task, "", transitions.cancelled(task, why))
             for task in tasks
             if task.status is Status.WAITING or (task.status is Status.RUNNING and task.open is None)
         ]

@@ -9,7 +9,7 @@ import msgspec
 
 from loyalnest.admin_core.events import AuditLog
 from loyalnest.admin_features.events import MESSAGE_PURPOSE, Message
-from loyalnest.event_tracking import queue_repository, repository
+from loyalnest.event_tracking import queue_repository, repository, transitions
 from loyalnest.event_tracking.handlers import KINDS
 from loyalnest.event_tracking.models import (
     DEFAULT_PRIORITY,
@@ -18,7 +18,6 @@ from loyalnest.event_tracking.models import (
     NewTask,
     Status,
     Task,
-    Transition,
 )
 from loyalnest.event_tracking.task_queue import TaskQueue
 from loyalnest.kit.clock import Clock
@@ -138,7 +137,7 @@ class TaskService:
                     raise PreconditionFailed("This task is being sent right now: it is too late to cancel it.")
                 if task.status not in {Status.WAITING, Status.RUNNING}:
                     raise PreconditionFailed(f"This task is {task.status}, so there is nothing to cancel.")
-                end = Transition(Status.CANCELLED, "", "Cancelled by a person.", failures=task.failures)
+                end = transitions.cancelled(task, "Cancelled by a person.")
                 await self._queue.put_through(connection, [(task, "", end)])
                 before, after = {"status": str(task.status)}, {"status": "cancelled", "reason": reason.strip()}
                 await self._audit(connection, merchant_id, "task.cancelled", task_id, before, after)

@@ -8,7 +8,7 @@ from uuid import UUID
 from aiosmtplib import SMTP, SMTPAuthenticationError, SMTPException, SMTPResponseException
 
 from loyalnest.admin_features.events import Message
-from loyalnest.event_tracking.mime import NotSendable, written
+from loyalnest.event_tracking.mime import NotSendable, message_id, written
 from loyalnest.event_tracking.models import Delivered, NotTaken, Outcome, Rejected, Unknown
 from loyalnest.kit.clock import Clock
 from loyalnest.kit.settings import Settings
@@ -36,7 +36,7 @@ class Smtp:
             failed = await self._reach(client) or await self._address(
                 client, email["From"].addresses[0].addr_spec, email["To"].addresses[0].addr_spec
             )
-            return failed or await self._hand_over(client, email.as_bytes(), email["Message-ID"])
+            return failed or await self._hand_over(client, email.as_bytes(), message_id(task_id, sender))
         finally:
             client.close()
 

@@ -41,9 +41,11 @@ def backoff(failures: int, jitter: float) -> float:
 
 def refusal(task: Task, provider: str, now: datetime) -> Outcome | None:
     """Why a claimed task must not be attempted with `provider` now; None if it may be."""
-    if task.open is not None and (task.open.provider != provider or min(task.open.until, task.expires_at) <= now):
-        return Rejected(UNKNOWN.format(provider=task.open.provider))
-    return Rejected("It expired before it could be sent.") if task.expires_at <= now else None
+    if task.expires_at <= now:
+        return Rejected("It expired before it could be sent.")
+    if task.open is not None and (task.open.provider != provider or task.open.until <= now):
+        return Rejected(f"An earlier attempt was with {task.open.provider}, who would not know this one as its repeat.")
+    return None
 
 
 def opened(task: Task, provider: str, remembers: timedelta, now: datetime) -> Open:
@@ -57,7 +59,7 @@ def after(task: Task, sent: Open | None, outcome: Outcome, now: datetime, jitter
         case Delivered(provider_id):
             return Transition(Status.DONE, "delivered", provider_id=provider_id, failures=task.failures)
         case Rejected(error):
-            return Transition(Status.FAILED, "rejected", error, failures=task.failures + 1)
+            return _ended(Status.FAILED, "rejected", error, task.failures + 1, task.open)
         case NotTaken(error, retry_after, throttled):
             label = "throttled" if throttled else "not_taken"
             return _again(task, task.open, label, error, now, jitter, retry_after, counts=not throttled)
@@ -71,6 +73,11 @@ def lost(task: Task, now: datetime, jitter: float) -> Transition:
         error = "Its worker disappeared before it sent anything."
         return _again(task, None, "lost", error, now, jitter)
     return _again(task, task.open, "unknown", "Its worker disappeared while sending.", now, jitter)
+
+
+def cancelled(task: Task, why: str) -> Transition:
+    """The end of a task that is not being sent just now."""
+    return _ended(Status.CANCELLED, "", why, task.failures, task.open)
 
 
 def _again(
@@ -87,17 +94,17 @@ def _again(
     """Another attempt, unless the task's attempts or its time are used up, or a repeat would not be known as such."""
     failures = task.failures + counts
     if failures >= task.max_attempts:
-        return _failed(label, f"{error} No attempt is left.", failures, still_open)
+        return _ended(Status.FAILED, label, f"{error} No attempt is left.", failures, still_open)
     due_at = now + timedelta(seconds=max(retry_after, backoff(max(failures, 1), jitter)))
     if due_at >= task.expires_at:
-        return _failed(label, f"{error} It expires before the next attempt.", failures, still_open)
+        return _ended(Status.FAILED, label, f"{error} It expires before the next attempt.", failures, still_open)
     if still_open is not None and due_at >= still_open.until:
-        return _failed(label, error, failures, still_open)
+        return _ended(Status.FAILED, label, error, failures, still_open)
     return Transition(Status.WAITING, label, error, failures=failures, due_at=due_at, open=still_open)
 
 
-def _failed(label: str, error: str, failures: int, still_open: Open | None) -> Transition:
+def _ended(status: Status, label: str, error: str, failures: int, still_open: Open | None) -> Transition:
     """The end. What may have been delivered is said, whatever else stood in the way."""
     if still_open is not None:
         error = f"{error} {UNKNOWN.format(provider=still_open.provider)}"
-    return Transition(Status.FAILED, label, error, failures=failures)
+    return Transition(status, label, error, failures=failures)
