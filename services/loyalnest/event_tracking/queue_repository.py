@@ -96,11 +96,13 @@ async def claim(
                 WHERE q.merchant_id = m.merchant_id AND q.kind = $2 AND q.status = 'waiting' AND q.due_at <= $4
                 ORDER BY q.priority, q.due_at, q.task_id LIMIT $3 FOR UPDATE SKIP LOCKED
             ) d
+        ), claimed AS (
+            UPDATE event_tracking.queue_tasks q
+            SET status = 'running', attempt = q.attempt + 1, started_at = $4, lease_until = $5
+            FROM due d WHERE q.merchant_id = d.merchant_id AND q.task_id = d.task_id
+            RETURNING q.*
         )
-        UPDATE event_tracking.queue_tasks q
-        SET status = 'running', attempt = q.attempt + 1, started_at = $4, lease_until = $5
-        FROM due d WHERE q.merchant_id = d.merchant_id AND q.task_id = d.task_id
-        RETURNING {TASK}
+        SELECT {TASK} FROM claimed q ORDER BY q.priority, q.due_at, q.task_id
         """,
         merchants,
         kind,

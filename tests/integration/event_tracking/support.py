@@ -22,7 +22,7 @@ from loyalnest.event_tracking.grpc import EventTrackingGrpc
 from loyalnest.event_tracking.handlers import handlers
 from loyalnest.event_tracking.jobs import TaskJobs
 from loyalnest.event_tracking.manifest import SERVICE
-from loyalnest.event_tracking.models import Handler
+from loyalnest.event_tracking.models import Delivered, Handler, Outcome
 from loyalnest.event_tracking.pacing import Pace
 from loyalnest.event_tracking.privacy_repository import TasksKept
 from loyalnest.event_tracking.service import TaskService
@@ -175,6 +175,23 @@ class EventTracking:
         )
         with as_merchant(merchant, actor="ann", role=role):
             return await getattr(stub, method)(getattr(pb, f"{method}Request")(**fields))
+
+
+async def nothing_to_close() -> None:
+    """For handlers that keep nothing open."""
+
+
+class Script:
+    """A handler that notes what it is asked and gives the answers of the test, `Delivered` in the end."""
+
+    def __init__(self, *answers: Outcome, remembers: timedelta = timedelta(hours=23)) -> None:
+        self.asked: list[UUID] = []
+        self.answers = list(answers)
+        self.handler = Handler("script", MESSAGE_PURPOSE, remembers, FAST, self._perform, nothing_to_close)
+
+    async def _perform(self, task_id: UUID, _payload: bytes) -> Outcome:
+        self.asked.append(task_id)
+        return self.answers.pop(0) if self.answers else Delivered("x")
 
 
 async def open_event_tracking(url: str, pools: Pools, **parts: Any) -> EventTracking:
