@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
+from uuid import UUID
 
 from loyalnest.event_tracking import queue_repository, transitions
 from loyalnest.event_tracking.events import TaskCompleted, TaskCreated
@@ -124,11 +125,11 @@ class TaskQueue:
             change = transitions.after(task, sent, outcome, self._clock(), self._jitter())
             return bool(await self.put_through(connection, [(task, provider, change)]))
 
-    async def renew(self, tasks: Sequence[Task]) -> None:
-        """Keep the leases of tasks that are under way. What is lost shows when it ends."""
+    async def renew(self, tasks: Sequence[Task]) -> set[UUID]:
+        """Keep the leases of tasks that are under way. Returns the ids of those that this worker still has."""
         async with self._database.worker() as connection:
             now = self._clock()
-            await queue_repository.renew(connection, tasks, now, now + LEASE)
+            return await queue_repository.renew(connection, tasks, now, now + LEASE)
 
     async def release(self, tasks: Sequence[Task], wait: timedelta = timedelta()) -> None:
         """Give tasks back that were claimed and not begun: due after `wait`, with nothing held against them."""

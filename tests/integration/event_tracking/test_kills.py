@@ -21,7 +21,8 @@ LEAST_STEPS = 15
 
 async def kill_everywhere(tracking: EventTracking, url: str, settings: dict[str, Any]) -> list[UUID]:
     """A task for each step before which its worker is killed; then others finish it. Returns the tasks."""
-    worker, tasks = tracking.worker(**settings), []
+    worker = tracking.worker(**settings)
+    tasks: list[UUID] = []
     async with Victim(tracking, url, **settings) as victim:
         outlived = False
         while not outlived:

@@ -121,13 +121,11 @@ class Real:
                 if claimed:
                     self._hands[who], self._sent[who] = claimed[0], None
                 return bool(claimed)
-        if task is None:
-            return False
+        return task is not None and await self._held(name, who, task)
+
+    async def _held(self, name: str, who: int, task: Task) -> bool:
         if name == "renew":
-            before = await self._tracking.task(task.task_id)
-            await self._queue.renew([task])
-            mine = before["status"] == "running" and before["attempt"] == task.attempt
-            return mine and bool(before["lease_until"] > self._tracking.clock())
+            return task.task_id in await self._queue.renew([task])
         if name == "begin":
             self._sent[who] = await self._queue.begin(task, self._handler)
             return self._sent[who] is not None
