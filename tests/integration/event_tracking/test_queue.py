@@ -6,6 +6,7 @@ from uuid import UUID
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from prometheus_client import REGISTRY
 
 from integration.event_tracking.support import KEEP, START, EventTracking, Script
 from loyalnest.event_tracking.models import NotTaken
@@ -146,3 +147,24 @@ async def test_no_index_of_claims_holds_ended_tasks(tracking: EventTracking) -> 
         "SELECT relname, reltuples FROM pg_class WHERE relname IN ('queue_tasks_waiting', 'queue_tasks_due')"
     )
     assert {row["relname"]: row["reltuples"] for row in sizes} == {"queue_tasks_waiting": 1, "queue_tasks_due": 1}
+
+
+async def test_the_gauges_say_how_deep_and_how_late_the_queue_is(tracking: EventTracking) -> None:
+    def gauge(name: str, **labels: str) -> float | None:
+        return REGISTRY.get_sample_value(name, labels)
+
+    await tracking.add()
+    await tracking.queue.claim("email", 1, Round())
+    await tracking.add(send_after=START - timedelta(minutes=10))
+    await tracking.add("globex", send_after=START - timedelta(minutes=20))
+    await tracking.add(send_after=START + timedelta(minutes=10))
+    await tracking.jobs.observe()
+    found = {state: gauge("loyalnest_tasks", kind="email", state=state) for state in ("due", "later", "running")}
+    assert found == {"due": 2, "later": 1, "running": 1}
+    assert gauge("loyalnest_tasks_oldest_due_seconds", kind="email") == 1200
+    assert gauge("loyalnest_tasks_oldest_due_seconds", kind="sms") == 0
+    before = gauge("loyalnest_task_outcomes_total", kind="email", provider="script", outcome="delivered") or 0
+    await tracking.worker_with(Script().handler).run_due()
+    assert gauge("loyalnest_task_outcomes_total", kind="email", provider="script", outcome="delivered") == before + 2
+    await tracking.jobs.observe()
+    assert gauge("loyalnest_tasks_oldest_due_seconds", kind="email") == 0
