@@ -5,7 +5,7 @@ Rows are locked in the order of (merchant_id, task_id), or skipped.
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
@@ -16,6 +16,39 @@ from loyalnest.kit.database import Connection
 TASK = """
     q.merchant_id, q.task_id, q.kind, q.unique_key, q.status, q.attempt, q.failures, q.max_attempts, q.expires_at,
     q.started_at, q.open_provider, q.repeat_until, q.sealed
+"""
+
+_NEXT: Final = "ORDER BY q.merchant_id, q.priority, q.due_at, q.task_id LIMIT 1"
+"""In the order of the index of waiting tasks, which so is the only one that can give it. By the merchants' ids alone
+any index that begins with them could, and would read through tasks that have ended."""
+
+NEXT_MERCHANTS: Final = f"""
+    WITH RECURSIVE turns AS (
+        (SELECT q.merchant_id, 1 AS turn FROM event_tracking.queue_tasks q
+         WHERE q.status = 'waiting' AND q.kind = $1 AND q.merchant_id > $2 {_NEXT})
+        UNION ALL
+        SELECT n.merchant_id, t.turn + 1 FROM turns t CROSS JOIN LATERAL (
+            SELECT q.merchant_id FROM event_tracking.queue_tasks q
+            WHERE q.status = 'waiting' AND q.kind = $1 AND q.merchant_id > t.merchant_id {_NEXT}
+        ) n WHERE t.turn < $3
+    )
+    SELECT merchant_id FROM turns ORDER BY turn
+"""
+
+CLAIM: Final = f"""
+    WITH due AS (
+        SELECT d.merchant_id, d.task_id FROM unnest($1::text[]) AS m(merchant_id) CROSS JOIN LATERAL (
+            SELECT q.merchant_id, q.task_id FROM event_tracking.queue_tasks q
+            WHERE q.merchant_id = m.merchant_id AND q.kind = $2 AND q.status = 'waiting' AND q.due_at <= $4
+            ORDER BY q.priority, q.due_at, q.task_id LIMIT $3 FOR UPDATE SKIP LOCKED
+        ) d
+    ), claimed AS (
+        UPDATE event_tracking.queue_tasks q
+        SET status = 'running', attempt = q.attempt + 1, started_at = $4, lease_until = $5
+        FROM due d WHERE q.merchant_id = d.merchant_id AND q.task_id = d.task_id
+        RETURNING q.*
+    )
+    SELECT {TASK} FROM claimed q ORDER BY q.priority, q.due_at, q.task_id
 """
 
 
@@ -64,19 +97,7 @@ async def create(connection: Connection, tasks: Sequence[NewTask]) -> set[UUID]:
 async def merchants_after(connection: Connection, kind: str, after: str, most: int) -> list[str]:
     """The next merchants, at most so many, that have waiting tasks of a kind: one look into the index for each."""
     rows = await connection.fetch(
-        """
-        WITH RECURSIVE turns AS (
-            (SELECT q.merchant_id, 1 AS turn FROM event_tracking.queue_tasks q
-             WHERE q.status = 'waiting' AND q.kind = $1 AND q.merchant_id > $2 ORDER BY q.merchant_id LIMIT 1)
-            UNION ALL
-            SELECT n.merchant_id, t.turn + 1 FROM turns t CROSS JOIN LATERAL (
-                SELECT q.merchant_id FROM event_tracking.queue_tasks q
-                WHERE q.status = 'waiting' AND q.kind = $1 AND q.merchant_id > t.merchant_id
-                ORDER BY q.merchant_id LIMIT 1
-            ) n WHERE t.turn < $3
-        )
-        SELECT merchant_id FROM turns ORDER BY turn
-        """,
+        NEXT_MERCHANTS,
         kind,
         after,
         most,
@@ -89,21 +110,7 @@ async def claim(
 ) -> list[Task]:
     """Claim up to `share` due tasks of each merchant: by priority, then by how long they are due."""
     rows = await connection.fetch(
-        f"""
-        WITH due AS (
-            SELECT d.merchant_id, d.task_id FROM unnest($1::text[]) AS m(merchant_id) CROSS JOIN LATERAL (
-                SELECT q.merchant_id, q.task_id FROM event_tracking.queue_tasks q
-                WHERE q.merchant_id = m.merchant_id AND q.kind = $2 AND q.status = 'waiting' AND q.due_at <= $4
-                ORDER BY q.priority, q.due_at, q.task_id LIMIT $3 FOR UPDATE SKIP LOCKED
-            ) d
-        ), claimed AS (
-            UPDATE event_tracking.queue_tasks q
-            SET status = 'running', attempt = q.attempt + 1, started_at = $4, lease_until = $5
-            FROM due d WHERE q.merchant_id = d.merchant_id AND q.task_id = d.task_id
-            RETURNING q.*
-        )
-        SELECT {TASK} FROM claimed q ORDER BY q.priority, q.due_at, q.task_id
-        """,
+        CLAIM,
         merchants,
         kind,
         share,

@@ -1,6 +1,5 @@
 """All SQL that reads tasks, for one merchant under its request role, and what the clock asks for."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -8,6 +7,7 @@ from uuid import UUID
 
 import asyncpg
 
+from loyalnest.event_tracking.models import ENDED, Status
 from loyalnest.kit.database import Connection
 
 _SHOWN = """
@@ -51,17 +51,20 @@ async def attempts(connection: Connection, merchant_id: str, task_id: UUID) -> l
 
 
 async def tasks(
-    connection: Connection, merchant_id: str, statuses: Sequence[str], before: UUID | None, limit: int
+    connection: Connection, merchant_id: str, status: Status | None, before: UUID | None, limit: int
 ) -> list[asyncpg.Record]:
-    """Tasks of some statuses by id, newest first, those made before `before`."""
+    """Tasks of a status, or of all, by id, newest first, those made before `before`."""
+    # There is an index for tasks that have ended and one for the others.
+    condition = "true" if status is None else f"finished_at IS {'NOT ' if status in ENDED else ''}NULL"
     return await connection.fetch(
         f"""
         SELECT {_SHOWN} FROM event_tracking.queue_tasks
-        WHERE merchant_id = $1 AND status = ANY($2::text[]) AND ($3::uuid IS NULL OR task_id < $3)
+        WHERE merchant_id = $1 AND {condition} AND ($2::text IS NULL OR status = $2)
+          AND ($3::uuid IS NULL OR task_id < $3)
         ORDER BY task_id DESC LIMIT $4
         """,
         merchant_id,
-        statuses,
+        status,
         before,
         limit,
     )
@@ -132,15 +135,15 @@ async def depth(connection: Connection, kind: str, now: datetime) -> Depth:
         """
         WITH due AS (
             SELECT merchant_id FROM event_tracking.queue_tasks
-            WHERE kind = $1 AND status = 'waiting' AND due_at <= $2 LIMIT $3
+            WHERE kind = $1 AND finished_at IS NULL AND lease_until IS NULL AND due_at <= $2 LIMIT $3
         ), later AS (
             SELECT merchant_id FROM event_tracking.queue_tasks
-            WHERE kind = $1 AND status = 'waiting' AND due_at > $2 LIMIT $3
+            WHERE kind = $1 AND finished_at IS NULL AND lease_until IS NULL AND due_at > $2 LIMIT $3
         ), running AS (
             SELECT merchant_id FROM event_tracking.queue_tasks WHERE kind = $1 AND status = 'running' LIMIT $3
         ), oldest AS (
             SELECT merchant_id, due_at FROM event_tracking.queue_tasks
-            WHERE kind = $1 AND status = 'waiting' AND due_at <= $2 ORDER BY due_at LIMIT 1
+            WHERE kind = $1 AND finished_at IS NULL AND lease_until IS NULL AND due_at <= $2 ORDER BY due_at LIMIT 1
         )
         SELECT (SELECT count(*) FROM due) AS due, (SELECT count(*) FROM later) AS later,
                (SELECT count(*) FROM running) AS running, (SELECT due_at FROM oldest) AS oldest_due_at

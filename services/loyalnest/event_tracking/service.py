@@ -108,7 +108,7 @@ class TaskService:
         limit = page_limit(page_size)
         async with self._database.request(merchant_id) as connection:
             rows = await repository.tasks(
-                connection, merchant_id, [status] if status else list(Status), uuid_after(page_token), limit + 1
+                connection, merchant_id, Status(status) if status else None, uuid_after(page_token), limit + 1
             )
         return page_of(rows, limit, lambda row: row["task_id"])
 

@@ -1,5 +1,6 @@
 """The queue: one task a key, in the right order, at the right time, fair, and only in the hands of one worker."""
 
+import re
 from datetime import timedelta
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from prometheus_client import REGISTRY
 
 from integration.event_tracking.support import KEEP, START, EventTracking, Script
 from loyalnest.event_tracking.models import NotTaken
+from loyalnest.event_tracking.queue_repository import CLAIM, NEXT_MERCHANTS
 from loyalnest.event_tracking.task_queue import Round, share
 from loyalnest.kit.errors import InvalidInput
 
@@ -56,15 +58,15 @@ async def test_by_schedule_then_by_priority_then_by_age(tracking: EventTracking)
     oldest = await tracking.add(send_after=START - timedelta(hours=1))
     plain = await tracking.add()
     urgent = await tracking.add(customer_id=None)  # a test send
-    script = Script()
-    worker = tracking.worker_with(script.handler)
-    assert await worker.run_due() == 3
-    assert script.asked == [urgent, oldest, plain]
+
+    async def claimed() -> list[UUID]:
+        return [task.task_id for task in await tracking.queue.claim("email", 20, Round())]
+
+    assert await claimed() == [urgent, oldest, plain]
     tracking.clock.advance(minutes=59)
-    assert await worker.run_due() == 0
+    assert await claimed() == []
     tracking.clock.advance(minutes=1)
-    assert await worker.run_due() == 1
-    assert script.asked[-1] == later
+    assert await claimed() == [later]
 
 
 async def test_what_has_expired_is_not_sent(tracking: EventTracking) -> None:
@@ -168,3 +170,20 @@ async def test_the_gauges_say_how_deep_and_how_late_the_queue_is(tracking: Event
     assert gauge("loyalnest_task_outcomes_total", kind="email", provider="script", outcome="delivered") == before + 2
     await tracking.jobs.observe()
     assert gauge("loyalnest_tasks_oldest_due_seconds", kind="email") == 0
+
+
+async def test_claims_go_by_their_own_index_also_before_the_first_analyze(tracking: EventTracking) -> None:
+    await tracking.handle(*[await tracking.told(f"m{n % 9}", customer_id=None) for n in range(2000)])
+    arguments: dict[str, tuple[object, ...]] = {
+        NEXT_MERCHANTS: ("email", "", 20),
+        CLAIM: (["m1", "m2"], "email", 5, START, START),
+    }
+    for analyze in (False, True):
+        if analyze:
+            await tracking.sql("ANALYZE event_tracking.queue_tasks")
+        for statement, values in arguments.items():
+            plan = "\n".join(row[0] for row in await tracking.sql(f"EXPLAIN {statement}", *values))
+            used = set(re.findall(r"using (\w+)", plan))
+            assert "queue_tasks_waiting" in used, plan
+            assert used <= {"queue_tasks_waiting", "queue_tasks_pkey"}, plan
+            assert "Seq Scan" not in plan
