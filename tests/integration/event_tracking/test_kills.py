@@ -98,7 +98,7 @@ async def test_many_workers_send_each_message_once(
     tracking: EventTracking, migrated: str, providers: HttpProviders
 ) -> None:
     merchants = [f"m{number}" for number in range(5)]
-    events = [await tracking.told(each, customer_id=1) for each in merchants for _ in range(60)]
+    events = [await tracking.told(each, customer_id=1) for each in merchants for _ in range(30)]
     await tracking.handle(*events)
     pools = [Pools(4) for _ in range(4)]
     others = [await open_event_tracking(migrated, each, clock=tracking.clock, store=tracking.store) for each in pools]
