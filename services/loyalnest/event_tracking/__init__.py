@@ -1,1 +1,1 @@
-"""VIP tiers and bonus campaigns (its events are fixed; the service follows)."""
+"""A durable task queue, and the e-mails and text messages that run on it."""

@@ -94,6 +94,48 @@ class Settings(EnvironmentSettings):
     shopify_address: str = Field(
         default="", description="host:port to reach instead of the shop's own domain, for a stand-in Shopify."
     )
+    email_provider: Literal["file", "resend", "mailgun", "smtp"] = Field(
+        default="file", description="Who sends e-mail: resend, mailgun, smtp, or file, which writes it into a folder."
+    )
+    email_from: str = Field(
+        default="LoyalNest <loyalty@localhost>", description="Sender of e-mails that name none: `Name <address>`."
+    )
+    email_per_second: float = Field(
+        default=2.0, gt=0, description="Most e-mails a second, by all processes together while Redis is there."
+    )
+    resend_url: str = Field(default="https://api.resend.com", description="Address of Resend's API.")
+    resend_api_key: SecretStr = Field(default=SecretStr(""), description="Key of Resend's API.")
+    mailgun_url: str = Field(
+        default="https://api.mailgun.net", description="Address of Mailgun's API; https://api.eu.mailgun.net in the EU."
+    )
+    mailgun_domain: str = Field(default="", description="The domain that Mailgun sends for.")
+    mailgun_api_key: SecretStr = Field(default=SecretStr(""), description="Sending key of Mailgun's API.")
+    smtp_host: str = Field(default="", description="SMTP server.")
+    smtp_port: int = Field(default=587, ge=1, le=65535, description="Its port.")
+    smtp_security: Literal["starttls", "tls", "none"] = Field(
+        default="starttls", description="starttls, tls from the first byte, or none, inside a machine only."
+    )
+    smtp_username: str = Field(default="", description="Login at the SMTP server, if it wants one.")
+    smtp_password: SecretStr = Field(default=SecretStr(""), description="Password of that login.")
+    sms_provider: Literal["file", "http"] = Field(
+        default="file", description="Who sends text messages: http, as Twilio does, or file."
+    )
+    sms_url: str = Field(
+        default="",
+        description="Where text messages are posted: https://api.twilio.com/2010-04-01/Accounts/<sid>/Messages.json",
+    )
+    sms_username: str = Field(default="", description="Login there, such as Twilio's account SID.")
+    sms_password: SecretStr = Field(default=SecretStr(""), description="Password or token of that login.")
+    sms_from: str = Field(default="", description="Number or sender id that text messages come from.")
+    sms_per_second: float = Field(
+        default=1.0, gt=0, description="Most text messages a second, by all processes together while Redis is there."
+    )
+    message_folder: Path | None = Field(
+        default=None, description="Where `file` writes messages, in the clear; without it, a temporary folder."
+    )
+    task_days: int = Field(
+        default=30, ge=1, description="Days that tasks are kept after their end; always longer than topics keep events."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="Least that is logged: DEBUG, INFO, WARNING or ERROR."
     )
@@ -105,6 +147,11 @@ class Settings(EnvironmentSettings):
     def remembered_days(self) -> int:
         """How long the inbox keeps events: always longer than topics do, so that a repeat is known."""
         return max(self.inbox_days, self.topic_retention_hours // 24 + 2)
+
+    @property
+    def kept_task_days(self) -> int:
+        """How long tasks that have ended are kept: as long as an event may come again that would make one anew."""
+        return max(self.task_days, self.remembered_days)
 
     def placement(self) -> Placement:
         """Where this process's data lives."""

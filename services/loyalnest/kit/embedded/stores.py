@@ -92,5 +92,6 @@ class EmbeddedStores:
             "redis_url": SecretStr(self.redis.url),
             "encryption_keys_file": self.keys_file,
             "host": "127.0.0.1",
+            "message_folder": self.data_dir / "messages",
         }
         return Settings(**(fixed | more))  # type: ignore[arg-type]
