@@ -95,7 +95,7 @@ class AuditTrail:
         async with self._database.request(merchant_id) as connection:
             if customer_id:
                 subject = keys and await repository.subject_of(
-                    connection, merchant_id, subjects.lookup_hash(keys, customer_id)
+                    connection, merchant_id, subjects.customer_hash(keys.index_key, customer_id)
                 )
                 if not subject:
                     return [], ""
@@ -153,7 +153,9 @@ def _personal(said: AuditLog) -> Personal:
 def _told(event: Event, said: AuditLog, keys: Keys) -> _Told:
     personal, merchant = _personal(said), keys.get(event.merchant_id)
     named = subjects.customers_named(personal)
-    hashes = [] if merchant is None else [subjects.lookup_hash(merchant, customer_id) for customer_id in named]
+    hashes = (
+        [] if merchant is None else [subjects.customer_hash(merchant.index_key, customer_id) for customer_id in named]
+    )
     return _Told(event, said, personal, [(event.merchant_id, each) for each in hashes])
 
 

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import msgspec
 
-START = bytes(32)
+START = b"\0" * 32
 """The hash that the first row follows."""
 
 _FORMAT = b"loyalnest.audit.v1"

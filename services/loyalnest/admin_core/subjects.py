@@ -14,6 +14,7 @@ import msgspec
 
 from loyalnest.kit.crypto.envelope import DataKey, SealError, binding, open_sealed, seal
 from loyalnest.kit.crypto.keyring import MerchantKeys
+from loyalnest.kit.crypto.lookup import lookup_hash
 
 _CUSTOMER = re.compile(r"(?:customer|shopper):(-?[0-9]{1,19})(?![0-9])")
 _FIELD = re.compile(r"(?:.+_)?(?:customer|referrer|friend)_id")
@@ -55,9 +56,9 @@ def hidden(subject: Subject) -> str:
     return f"customer:~{subject.subject_id}"
 
 
-def lookup_hash(keys: MerchantKeys, customer_id: int) -> bytes:
+def customer_hash(index_key: bytes, customer_id: int) -> bytes:
     """What finds a customer's rows in this service's tables."""
-    return keys.hash("admin_core.customer", str(customer_id))
+    return lookup_hash(index_key, "admin_core.customer", str(customer_id))
 
 
 def seal_personal(keys: MerchantKeys, subjects: Sequence[Subject], event_id: UUID, said: Personal) -> bytes:
