@@ -40,7 +40,7 @@ def _forgetting(whose: str) -> str:
             reason = CASE WHEN r.ended_at IS NULL THEN $2 ELSE r.reason END,
             ended_at = coalesce(r.ended_at, $3)
         FROM theirs t WHERE r.merchant_id = t.merchant_id AND r.request_id = t.request_id
-        RETURNING r.request_id, r.ended_at = $3 AS cancelled
+        RETURNING r.request_id, r.status = 'cancelled' AND r.ended_at = $3 AS cancelled
     """
 
 

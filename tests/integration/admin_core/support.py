@@ -35,6 +35,13 @@ from loyalnest.kit.rpc.handlers import MethodTable
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SERVICES = ("core", "points")
 """Who has to confirm here."""
+EMPTY = """
+    DO $$ DECLARE tables text; BEGIN
+        SELECT string_agg(c.oid::regclass::text, ', ') INTO tables FROM pg_class c
+        WHERE c.relnamespace = 'admin_core'::regnamespace AND c.relkind = 'r' AND c.relname <> 'alembic_version';
+        EXECUTE 'TRUNCATE ' || tables;
+    END $$
+"""
 
 
 @dataclass

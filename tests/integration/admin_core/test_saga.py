@@ -25,7 +25,7 @@ PARTICIPANTS = sorted(name for name, each in discover().items() if "gdpr_request
 
 
 @pytest.fixture
-def purposes(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]:
+def purposes(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """Every purpose that something is sealed for while the test runs."""
     found: set[str] = set()
     seal = MerchantKeys.seal
@@ -35,7 +35,7 @@ def purposes(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]:
         return seal(keys, purpose, plaintext)
 
     monkeypatch.setattr(MerchantKeys, "seal", noted)
-    yield found
+    return found
 
 
 async def live(platform: Platform, customer_id: int = ANNA, shop: str = "acme.myshopify.com") -> None:
@@ -110,7 +110,10 @@ async def verified(platform: Platform, merchant: str = "acme") -> None:
 async def actions(platform: Platform, prefix: str = "gdpr.") -> list[str]:
     """What the audit log says of requests, oldest first."""
     rows = await platform.sql(
-        "SELECT action FROM admin_core.audit_logs WHERE merchant_id = 'acme' AND action LIKE $1 || '%' ORDER BY sequence",
+        """
+        SELECT action FROM admin_core.audit_logs
+        WHERE merchant_id = 'acme' AND action LIKE $1 || '%' ORDER BY sequence
+        """,
         prefix,
     )
     return [row["action"] for row in rows]
