@@ -17,7 +17,7 @@ from loyalnest.kit.errors import Forbidden, InvalidInput
 from loyalnest.kit.rpc.fields import time_text, uuid_of
 
 _READERS = ("owner", "staff", "support")
-_CUSTOMER = re.compile(r"customer:([1-9][0-9]{0,17})")
+_CUSTOMER = re.compile(r"customer:([1-9][0-9]{0,18})")
 
 
 class AdminCoreGrpc(AdminCoreServiceServicer):
