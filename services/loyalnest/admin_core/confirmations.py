@@ -55,7 +55,11 @@ class Confirmations:
                 if after != before:
                     known[key][each.service] = changed[key, each.service] = after
             await repository.store_confirmations(connection, [(key, each) for (key, _), each in changed.items()])
-            await export_repository.insert(connection, [(k, e) for k, e in asked if _is_wanted(requests.get(k), e)])
+            parts = [(key, each) for key, each in asked if _is_wanted(requests.get(key), each)]
+            await export_repository.insert(connection, parts)
+            # A redaction that looks at an earlier moment would not see these parts: changing the row, even to what it
+            # is, makes PostgreSQL begin the redaction again.
+            await repository.update(connection, [requests[key] for key in {key for key, _ in parts}])
             told = self._told(requests, changed)
             told += await self.complete(connection, list(requests.values()), known, keys)
             await self._outbox.append(connection, told)

@@ -5,6 +5,7 @@ from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 
+import asyncpg
 import msgspec
 import pytest
 
@@ -14,8 +15,10 @@ from integration.admin_core.support import EMPTY, START, AdminCore, said
 from loyalnest.admin_core import admin_core_pb2 as pb
 from loyalnest.admin_core import privacy_repository
 from loyalnest.admin_core.events import GdprRequestConfirmed, GdprRequestCreated
+from loyalnest.admin_core.privacy_repository import AuditAndRequests
 from loyalnest.kit.database import OUTAGES
-from loyalnest.kit.events import Event
+from loyalnest.kit.events import Event, new_id
+from loyalnest.kit.privacy import Redaction
 
 ANNA, BEN = 7_770_001_110_777, 7_770_001_110_888
 
@@ -143,6 +146,22 @@ async def test_a_redaction_ends_what_the_customer_asked_for_and_drops_its_file(a
     named = await admin_core.call("ListGdprRequests", pb.ListGdprRequestsRequest())
     assert [each.customer_id for each in named.requests] == [ANNA, BEN, 0, 0]
     assert (await admin_core.audited()).count("gdpr.cancelled") == 1
+
+
+async def test_a_part_that_arrives_during_a_redaction_does_not_stay(admin_core: AdminCore) -> None:
+    await admin_core.ask("customers/data_request", ANNA)
+    keys = await admin_core.keys.for_merchant("acme")
+    redaction = Redaction(new_id(), "acme", admin_core.now, keys.index_key)
+    keeper = AuditAndRequests(admin_core.outbox)
+    async with admin_core.database.worker(snapshot=True) as connection:
+        await connection.fetch("SELECT FROM admin_core.gdpr_requests")  # what it sees is of this moment
+        await admin_core.confirm("points", sealed=b"too late to be seen")
+        with pytest.raises(asyncpg.SerializationError):
+            await keeper.redact(connection, redaction, ANNA)
+    async with admin_core.database.worker(snapshot=True) as connection:
+        await keeper.redact(connection, redaction, ANNA)
+    assert await admin_core.sql("SELECT FROM admin_core.gdpr_export_parts") == []
+    assert await admin_core.statuses() == ["cancelled"]
 
 
 async def test_whose_a_redaction_was_is_forgotten_in_time(admin_core: AdminCore) -> None:
