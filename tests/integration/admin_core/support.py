@@ -200,3 +200,9 @@ def confirmed(event: Event) -> GdprRequestConfirmed:
 
 async def open_admin_core(url: str, pools: Pools) -> AdminCore:
     return AdminCore(Database(await pools.open(url), "admin_core"), url)
+
+
+def wanted(**more: Any) -> pb.CreateGdprRequestRequest:
+    """An admin's request to redact customer 5."""
+    values: dict[str, Any] = {"kind": "customer_redact", "customer_id": 5, "reason": "asked", "idempotency_key": "k"}
+    return pb.CreateGdprRequestRequest(**values | more)
