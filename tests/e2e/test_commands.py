@@ -107,6 +107,13 @@ def test_refresh_and_dead_letters(platform: Platform) -> None:
     assert "No dead letters." in done.stdout
 
 
+def test_redactions_are_told_again(platform: Platform) -> None:
+    done = platform.command("acme", "gdpr", "replay", "acme", "--since", "2026-01-01T00:00:00Z")
+    assert done.returncode == 0, done.stderr
+    assert "acme: 0 redactions told again" in done.stdout
+    assert "time zone" in one_clear_line(platform.command("acme", "gdpr", "replay", "--since", "yesterday"))
+
+
 def test_a_merchants_data_is_exported(platform: Platform, tmp_path: Path) -> None:
     folder = tmp_path / "out"
     done = platform.command("acme", "export", "acme", str(folder))

@@ -191,3 +191,4 @@ def test_the_ledger_is_proven_in_the_end(platform: Platform) -> None:
         done = platform.command(merchant, "verify", merchant)
         assert done.returncode == 0, done.stderr + done.stdout
         assert "all proven" in done.stdout
+        assert "one chain" in done.stdout

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import jwt
+from jwt.types import Options
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 
@@ -97,12 +98,13 @@ def _granted(state: State, shop: Shop, kind: str, form: Mapping[str, str]) -> Gr
     raise Refused("unsupported_grant_type")
 
 
+_OWN_CLOCK: Options = {"verify_exp": False, "verify_nbf": False, "verify_iat": False}
+
+
 def _check_session_token(state: State, shop: Shop, token: str) -> None:
     for secret in shop.app.secrets:
         try:
-            claims = jwt.decode(
-                token, secret, algorithms=["HS256"], audience=shop.app.api_key, options={"verify_exp": False}
-            )
+            claims = jwt.decode(token, secret, algorithms=["HS256"], audience=shop.app.api_key, options=_OWN_CLOCK)
         except jwt.InvalidTokenError:
             continue
         at_home = claims.get("dest") == f"https://{shop.domain}" and claims.get("iss") == f"https://{shop.domain}/admin"

@@ -1,1 +1,1 @@
-"""The audit log and GDPR requests (its events are fixed; the service follows)."""
+"""The audit log, and GDPR requests from their arrival until every service has confirmed."""

@@ -12,6 +12,9 @@ class AuditLog(Payload, frozen=True, kw_only=True):
     """Somebody changed something. `before` and `after` hold no personal data in the clear.
 
     action: e.g. `points.adjusted`; subject: what it was done to, e.g. `customer:123`.
+    Whom it is about is said by that subject, by an actor such as `shopper:123`, or by a field of `before` or `after`
+    that is called `customer_id` (or `…_customer_id`, `referrer_id`, `friend_id`): what is said then goes with that
+    customer, if the customer is redacted.
     """
 
     topic: ClassVar[str] = "audit_log"

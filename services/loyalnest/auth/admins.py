@@ -17,6 +17,8 @@ from loyalnest.kit.errors import Conflict, NotFound
 from loyalnest.kit.events import Event, new_id
 from loyalnest.kit.outbox import Outbox
 
+OWNER_NAME = "Owner"
+"""Of the admin user that a merchant begins with, and begins with again after its redaction."""
 _NAME_TAKEN = "Another admin user has this name already."
 
 

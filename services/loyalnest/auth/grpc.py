@@ -137,6 +137,7 @@ def _merchant(merchant: Merchant, secrets: list[str] | None = None) -> pb.Mercha
         api_secrets=secrets or [],
         created_at=time_text(merchant.created_at),
         connected=merchant.connected,
+        installed_at=time_text(merchant.installed_at),
     )
 
 

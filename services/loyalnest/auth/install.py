@@ -10,8 +10,9 @@ import jwt
 import structlog
 
 from loyalnest.admin_core.events import AuditLog
-from loyalnest.auth import access, access_repository, repository, rules
-from loyalnest.auth.admins import AdminUsers
+from loyalnest.auth import access, access_repository, admin_repository, leaving_repository, repository, rules
+from loyalnest.auth.admins import OWNER_NAME, AdminUsers
+from loyalnest.auth.events import MerchantInstalled
 from loyalnest.auth.keys import API_SECRET, API_SECRET_PREVIOUS, OwnKeys
 from loyalnest.auth.models import Merchant, OpenedSession, Role, Status
 from loyalnest.auth.sessions import Sessions
@@ -69,7 +70,7 @@ class Installs:
         merchant = await self._merchant_of(shop_domain(shop))
         if merchant is None:
             raise NotFound(_NO_PROGRAM)
-        _refuse_suspended(merchant)
+        self._refuse_closed(merchant)
         state = secrets.token_urlsafe(32)
         async with self._database.request(merchant.merchant_id) as connection:
             expires_at = self._clock() + rules.STATE_LIFETIME
@@ -104,8 +105,10 @@ class Installs:
                 raise Unauthenticated("Shopify's signature on this address is wrong: it was changed on its way.")
             if not await access_repository.take_state(connection, merchant_id, _hash(state), self._clock()):
                 raise Unauthenticated("This installation has expired or was completed: begin at /auth/install again.")
-            _refuse_suspended(merchant)
+            self._refuse_closed(merchant)
             # All that can be refused comes before the exchange: Shopify's side of it cannot be rolled back.
+            if not await admin_repository.users(connection, merchant_id):  # they went with the shop's redaction
+                await self._admins.add(connection, keys, OWNER_NAME, Role.OWNER)
             owner = await self._sessions.first_owner(connection, merchant_id, keys)
             token = await self._oauth.exchange_code(merchant.shop_domain, access.app_of(merchant, keys), code)
             await self._connected(connection, merchant, keys, token)
@@ -129,13 +132,13 @@ class Installs:
         )
         if verified.shop_domain != merchant.shop_domain:
             raise Unauthenticated("The session token is for another shop.")
-        _refuse_suspended(merchant)
+        self._refuse_closed(merchant)
         return await self._unbroken.run(self._let_in(merchant.merchant_id, token, verified.user_id))
 
     async def _let_in(self, merchant_id: str, token: str, shopify_user_id: str) -> OpenedSession:
         async with self._database.request(merchant_id) as connection:
             merchant, keys = await self._locked(connection, merchant_id)
-            _refuse_suspended(merchant)
+            self._refuse_closed(merchant)
             user = await self._admins.of_shopify_user(connection, keys, shopify_user_id)
             if not user.active:
                 raise Forbidden("Your admin user was deactivated: ask an owner of the merchant.")
@@ -167,9 +170,13 @@ class Installs:
     async def _connected(
         self, connection: Connection, merchant: Merchant, keys: MerchantKeys, token: ShopToken
     ) -> None:
-        now = self._clock()
+        now, events = self._clock(), []
         await access.store(connection, keys, token, now)
         await repository.update_status(connection, merchant.merchant_id, Status.ACTIVE, now)
+        if merchant.installed_at is None or merchant.status is Status.UNINSTALLED:
+            await leaving_repository.come_back(connection, merchant.merchant_id, now)
+            installed = MerchantInstalled(shop_domain=merchant.shop_domain, installed_at=now)
+            events.append(installed.event(merchant.merchant_id, merchant.merchant_id))
         told = AuditLog(
             actor="shopify",
             role="system",
@@ -179,7 +186,16 @@ class Installs:
             after={"status": Status.ACTIVE.value, "scope": token.scope},
             at=now,
         )
-        await self._outbox.append(connection, [told.event(merchant.merchant_id, merchant.merchant_id)])
+        events.append(told.event(merchant.merchant_id, merchant.merchant_id))
+        await self._outbox.append(connection, events)
+
+    def _refuse_closed(self, merchant: Merchant) -> None:
+        if merchant.status is Status.SUSPENDED:
+            raise PreconditionFailed("The shop's loyalty program is suspended: ask the platform's admin.")
+        if merchant.redacting or (merchant.reopens_at is not None and self._clock() < merchant.reopens_at):
+            raise PreconditionFailed(
+                "The shop's data is being erased after it uninstalled the app: install it again in a few minutes."
+            )
 
     async def _locked(self, connection: Connection, merchant_id: str) -> tuple[Merchant, MerchantKeys]:
         merchant = await repository.merchant(connection, merchant_id, lock=True)
@@ -209,11 +225,6 @@ def _claimed_shop(token: str) -> str:
         return shop_domain(urlsplit(str(claims["dest"])).netloc)
     except (jwt.PyJWTError, InvalidInput, ValueError, TypeError, KeyError, RecursionError):
         raise Unauthenticated(_NO_SESSION_TOKEN) from None
-
-
-def _refuse_suspended(merchant: Merchant) -> None:
-    if merchant.status is Status.SUSPENDED:
-        raise PreconditionFailed("The shop's loyalty program is suspended: ask the platform's admin.")
 
 
 def _check_redirect(redirect_uri: str) -> None:

@@ -48,16 +48,16 @@ class OwnKeys:
     async def load(self, connection: Connection, merchant_id: str) -> MerchantKeys:
         """The keys as they are in the caller's transaction. Read what is to be opened before: then no key is missing.
 
-        Raises NotFound if they are destroyed.
+        Of a redacted shop, those that wait for it to come back. Raises NotFound if there are none.
         """
-        rows = await repository.keys(connection, merchant_id)
+        rows = await repository.keys(connection, merchant_id, parked=True)
         if not rows:
             raise NotFound(f"Merchant {merchant_id!r} has no encryption keys any more: it was redacted.")
         return unwrap_keys(merchant_id, rows, self._keks)
 
     async def load_or_make(self, connection: Connection, merchant_id: str) -> MerchantKeys:
         """As `load`, for a merchant that may be new: its first keys are made in the caller's transaction."""
-        if not await repository.keys(connection, merchant_id):
+        if not await repository.keys(connection, merchant_id, parked=True):
             self._keks.reload()
             made = new_merchant_keys(merchant_id, self._keks)
             await repository.insert_keys(connection, made, "", self._clock())

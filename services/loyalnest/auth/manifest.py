@@ -5,25 +5,29 @@ from typing import Any, cast
 
 import httpx
 
-from loyalnest.admin_core.events import AuditLog
+from loyalnest.admin_core.events import AuditLog, GdprRequestCompleted, GdprRequestConfirmed, GdprRequestCreated
+from loyalnest.api_gateway.events import WebhookReceived
 from loyalnest.auth import auth_pb2
 from loyalnest.auth.access import ShopAccess, Unbroken
 from loyalnest.auth.admins import AdminUsers
 from loyalnest.auth.auth_pb2_grpc import AuthServiceStub, add_AuthServiceServicer_to_server
-from loyalnest.auth.events import MerchantCreated
+from loyalnest.auth.events import MerchantCreated, MerchantInstalled
 from loyalnest.auth.grpc import AuthGrpc
 from loyalnest.auth.http import public_routes, routes
 from loyalnest.auth.install import Installs
 from loyalnest.auth.jobs import Pruning, Resealing
 from loyalnest.auth.keys import KeyRotation, OwnKeys
+from loyalnest.auth.redaction import AdminsKept, KeyDestruction
 from loyalnest.auth.service import AuthService
 from loyalnest.auth.sessions import Sessions, TokenValidator
+from loyalnest.auth.uninstalling import Uninstallations
 from loyalnest.kit.context import as_merchant
 from loyalnest.kit.crypto.kek import KeyEncryptionKeys
 from loyalnest.kit.crypto.keyring import Source, WrappedKey
 from loyalnest.kit.environment import Environment
 from loyalnest.kit.errors import DeadlineExceeded, NotFound, Unavailable
-from loyalnest.kit.service import Job, Parts, Rpc, Service
+from loyalnest.kit.privacy import PrivacyRequests
+from loyalnest.kit.service import Consumer, Job, Parts, Rpc, Service
 from loyalnest.kit.shopify.endpoint import ShopEndpoint
 from loyalnest.kit.shopify.oauth import OAuthClient
 
@@ -49,6 +53,10 @@ def build(environment: Environment) -> Parts:
     installs = Installs(database, outbox, keys, oauth, endpoint, sessions, admins, visits, clock)
     rotation = KeyRotation(database, outbox, keys, keks, clock)
 
+    uninstallations = Uninstallations(database, outbox, validator, clock)
+    privacy = PrivacyRequests(database, outbox, environment.keys, clock, AdminsKept(), GdprRequestCreated.read)
+    destruction = KeyDestruction(database, outbox, keys, environment.keys, keks, validator, clock)
+
     async def stop() -> None:
         await visits.close()
         await refreshes.close()
@@ -56,6 +64,11 @@ def build(environment: Environment) -> Parts:
 
     return Parts(
         servicer=AuthGrpc(service, validator, sessions, admins, installs, access, rotation),
+        consumers=(
+            Consumer(WebhookReceived.topic, uninstallations.handle),
+            Consumer(GdprRequestCreated.topic, privacy.handle, batch=10),
+            Consumer(GdprRequestCompleted.topic, destruction.handle),
+        ),
         jobs=(
             Job("prune", every=300, run=Pruning(database, clock).run),
             Job("reseal", every=60, run=Resealing(database, keys).run),
@@ -89,7 +102,8 @@ SERVICE = Service(
     name="auth",
     summary="Merchants, their admins, sessions and keys; Shopify's OAuth.",
     build=build,
-    produces=(MerchantCreated, AuditLog),
+    produces=(MerchantCreated, MerchantInstalled, AuditLog, GdprRequestConfirmed),
+    consumes=(WebhookReceived.topic, GdprRequestCreated.topic, GdprRequestCompleted.topic),
     rpc=Rpc(
         name="auth.v1.AuthService",
         register=add_AuthServiceServicer_to_server,

@@ -31,7 +31,12 @@ class Origin(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Merchant:
-    """A row of `auth.merchants`; the secrets are sealed. `connected`: there is an access token that was not refused."""
+    """A row of `auth.merchants`; the secrets are sealed.
+
+    connected: there is an access token that was not refused. installed_at: when the shop last came in by Shopify's
+    OAuth, None if never. uninstalled_at: when it left; None while it has the app. redacting: its redaction is under
+    way, after which it may come back from `reopens_at` on.
+    """
 
     merchant_id: str
     shop_domain: str
@@ -41,6 +46,10 @@ class Merchant:
     api_secret_previous: bytes | None = field(repr=False)
     created_at: datetime
     connected: bool
+    installed_at: datetime | None = None
+    uninstalled_at: datetime | None = None
+    redacting: bool = False
+    reopens_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

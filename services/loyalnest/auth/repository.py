@@ -10,6 +10,7 @@ from loyalnest.kit.database import Connection
 
 _MERCHANT = """
     m.merchant_id, m.shop_domain, m.status, m.api_key, m.api_secret, m.api_secret_previous, m.created_at,
+    m.installed_at, m.uninstalled_at, m.redacting, m.reopens_at,
     EXISTS (SELECT FROM auth.shop_tokens t WHERE t.merchant_id = m.merchant_id AND NOT t.refused) AS connected
 """
 
@@ -102,14 +103,18 @@ async def update_status(connection: Connection, merchant_id: str, status: Status
     )
 
 
-async def keys(connection: Connection, merchant_id: str) -> list[WrappedKey]:
-    """The merchant's wrapped keys; none if they were never made or are destroyed."""
+async def keys(connection: Connection, merchant_id: str, *, parked: bool = False) -> list[WrappedKey]:
+    """The merchant's wrapped keys; none if they were never made or are destroyed.
+
+    parked: also those that wait for a redacted shop to come back, under which auth keeps the app's secrets.
+    """
     rows = await connection.fetch(
         """
         SELECT merchant_id, purpose, version, kek_id, wrapped FROM auth.data_keys
-        WHERE merchant_id = $1 ORDER BY purpose, version
+        WHERE merchant_id = $1 AND ($2 OR NOT parked) ORDER BY purpose, version
         """,
         merchant_id,
+        parked,
     )
     return [WrappedKey(*row.values()) for row in rows]
 
@@ -137,15 +142,15 @@ async def to_rotate(
 ) -> list[tuple[str, bool]]:
     """A page of the merchants that `rotation` has not finished: (merchant_id, whether it needs a new data key).
 
-    only: one merchant, or empty for all. Merchants whose keys are destroyed have nothing to rotate.
+    only: one merchant, or empty for all. Parked keys are only wrapped anew.
     """
     rows = await connection.fetch(
         """
-        SELECT k.merchant_id, bool_and(k.rotation <> $3) AS fresh
+        SELECT k.merchant_id, bool_and(k.rotation <> $3 AND NOT k.parked) AS fresh
         FROM auth.data_keys k
         WHERE k.merchant_id > $2 AND ($1 = '' OR k.merchant_id = $1)
         GROUP BY k.merchant_id
-        HAVING bool_and(k.rotation <> $3) OR bool_or(k.kek_id <> $4)
+        HAVING bool_and(k.rotation <> $3 AND NOT k.parked) OR bool_or(k.kek_id <> $4)
         ORDER BY k.merchant_id
         LIMIT $5
         """,
@@ -206,4 +211,8 @@ def _merchant(row: Any) -> Merchant | None:
         api_secret_previous=row["api_secret_previous"],
         created_at=row["created_at"],
         connected=row["connected"],
+        installed_at=row["installed_at"],
+        uninstalled_at=row["uninstalled_at"],
+        redacting=row["redacting"],
+        reopens_at=row["reopens_at"],
     )

@@ -7,7 +7,7 @@ import asyncpg
 
 from loyalnest.admin_core.events import AuditLog
 from loyalnest.auth import access_repository, admin_repository, repository
-from loyalnest.auth.admins import AdminUsers
+from loyalnest.auth.admins import OWNER_NAME, AdminUsers
 from loyalnest.auth.events import MerchantCreated
 from loyalnest.auth.install import secrets_of
 from loyalnest.auth.keys import ACCESS_TOKEN, API_SECRET, API_SECRET_PREVIOUS, OwnKeys
@@ -24,8 +24,6 @@ from loyalnest.kit.paging import page_limit, page_of
 from loyalnest.kit.program import Program
 from loyalnest.kit.shopify.endpoint import shop_domain
 
-OWNER_NAME = "Owner"
-"""Of the admin user that a new merchant begins with."""
 _NO_PROGRAM = "No loyalty program is set up for this shop."
 
 
@@ -78,7 +76,8 @@ class AuthService:
         else:
             await self._update_credentials(connection, keys, merchant, program, now)
             await self._update_status(connection, merchant, program, now)
-        await self._update_access_token(connection, keys, program, now)
+        if merchant is None or merchant.uninstalled_at is None:  # Shopify takes no token of an app that it took out
+            await self._update_access_token(connection, keys, program, now)
 
     async def _create(self, connection: Connection, keys: MerchantKeys, program: Program, now: datetime) -> None:
         shop, status = program.spec.shop.domain, Status.SUSPENDED if program.spec.suspend else Status.ACTIVE
@@ -113,7 +112,7 @@ class AuthService:
         if program.spec.suspend:
             status = Status.SUSPENDED
         elif status is Status.SUSPENDED:
-            status = Status.ACTIVE
+            status = Status.ACTIVE if merchant.uninstalled_at is None else Status.UNINSTALLED
         if status is merchant.status:
             return
         await repository.update_status(connection, merchant.merchant_id, status, now)

@@ -5,6 +5,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from loyalnest.admin_core import admin_core_pb2
+from loyalnest.admin_core.admin_core_pb2_grpc import AdminCoreServiceStub
 from loyalnest.auth import auth_pb2
 from loyalnest.auth.auth_pb2_grpc import AuthServiceStub
 from loyalnest.cli.console import DataDir, err, out, run, services_at
@@ -65,29 +67,50 @@ def verify(
     merchant: Annotated[str | None, typer.Argument(metavar="MERCHANT", help="One merchant; all without it.")] = None,
     data: DataDir = None,
 ) -> None:
-    """Prove the ledger: every posting sums to zero, and balances, lots and awards equal their entries.
+    """Prove the ledger: every posting sums to zero, and balances, lots and awards equal their entries. And the audit
+    log: no entry was changed, removed, moved or put in.
 
     Leaves with exit code 1 and names what is wrong if it is not.
     """
 
-    async def work() -> int:
-        wrong = 0
+    async def work() -> tuple[int, int]:
+        ledger = log = 0
         async with services_at(data) as services:
-            points = PointsServiceStub(services.channel("points"))
             for name in await merchants_of(services, merchant):
                 with as_merchant(name):
-                    report = await points.VerifyLedger(points_pb2.VerifyLedgerRequest(), timeout=600)
-                counted = f"{report.transactions} transactions of {report.members} members"
-                if not report.problems:
-                    out.print(f"{name}: {counted}, all proven")
-                for problem in report.problems:
-                    err.print(f"{name}: {problem.check}: {problem.subject}: {problem.detail}", markup=False)
-                wrong += len(report.problems)
-        return wrong
+                    ledger += await _verify_ledger(services, name)
+                    if "admin_core" not in services.settings.disabled_services:
+                        log += await _verify_audit_log(services, name)
+        return ledger, log
 
-    if wrong := run(work):
-        err.print(f"{wrong} problems: see docs/runbooks/ledger-mismatch.md")
+    found = dict(zip(("ledger-mismatch", "audit-log-broken"), run(work), strict=True))
+    for runbook, problems in found.items():
+        if problems:
+            err.print(f"{problems} problems: see docs/runbooks/{runbook}.md")
+    if any(found.values()):
         raise typer.Exit(1)
+
+
+async def _verify_ledger(services: Runtime, merchant: str) -> int:
+    """Prove a merchant's ledger and say so. Returns how much is wrong with it."""
+    points = PointsServiceStub(services.channel("points"))
+    report = await points.VerifyLedger(points_pb2.VerifyLedgerRequest(), timeout=600)
+    if not report.problems:
+        out.print(f"{merchant}: {report.transactions} transactions of {report.members} members, all proven")
+    for problem in report.problems:
+        err.print(f"{merchant}: {problem.check}: {problem.subject}: {problem.detail}", markup=False)
+    return len(report.problems)
+
+
+async def _verify_audit_log(services: Runtime, merchant: str) -> int:
+    """The same of its audit log."""
+    admin_core = AdminCoreServiceStub(services.channel("admin_core"))
+    report = await admin_core.VerifyAuditLog(admin_core_pb2.VerifyAuditLogRequest(), timeout=600)
+    if not report.problems:
+        out.print(f"{merchant}: {report.entries} entries of the audit log, one chain")
+    for problem in report.problems:
+        err.print(f"{merchant}: audit log, entry {problem.sequence}: {problem.detail}", markup=False)
+    return len(report.problems)
 
 
 def rfm_refresh(merchant: Merchant, data: DataDir = None) -> None:

@@ -21,7 +21,7 @@ class Commands(LazyGroup):
         "services": ("loyalnest.cli.inspect:services", "List the services, their topics and methods."),
         "token": ("loyalnest.cli.admin:token", "Print a bearer token for a merchant's admin."),
         "replay": ("loyalnest.cli.replay:replay", "Send a file of purchases as signed deliveries."),
-        "verify": ("loyalnest.cli.admin:verify", "Prove the ledger."),
+        "verify": ("loyalnest.cli.admin:verify", "Prove the ledger and the audit log."),
         "export": ("loyalnest.cli.export:export", "Write all rows of a merchant to files."),
     }
 
@@ -47,6 +47,14 @@ class DeadLetterCommands(LazyGroup):
     }
 
 
+class GdprCommands(LazyGroup):
+    """What can be done about privacy requests."""
+
+    targets: ClassVar = {
+        "replay": ("loyalnest.cli.gdpr:replay", "Tell of redactions again, after a restore from a backup."),
+    }
+
+
 app = typer.Typer(
     name="loyalnest",
     cls=Commands,
@@ -65,6 +73,7 @@ app.add_typer(
     typer.Typer(cls=DeadLetterCommands, help="Events that a service gave up on.", no_args_is_help=True),
     name="deadletters",
 )
+app.add_typer(typer.Typer(cls=GdprCommands, help="Privacy requests.", no_args_is_help=True), name="gdpr")
 
 
 def _version(wanted: bool) -> None:

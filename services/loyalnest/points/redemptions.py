@@ -168,7 +168,7 @@ class Redemptions:
                 action="redemption.cancelled",
                 subject=f"redemption:{redemption_id}",
                 before={"status": "issued"},
-                after={"status": "cancelled", "reason": stored.reason},
+                after={"status": "cancelled", "reason": stored.reason, "customer_id": str(stored.customer_id)},
                 at=stored.updated_at,
             )
             await self._outbox.append(

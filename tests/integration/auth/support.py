@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from loyalnest.auth.auth_pb2_grpc import AuthServiceStub, add_AuthServiceServicer_to_server
 from loyalnest.auth.manifest import SERVICE
 from loyalnest.kit.crypto.kek import KeyEncryptionKeys
-from loyalnest.kit.crypto.keyring import KeyRing, MerchantKeys
+from loyalnest.kit.crypto.keyring import KeyRing, MerchantKeys, WrappedKey
 from loyalnest.kit.database import Database
 from loyalnest.kit.outbox import Outbox
 from loyalnest.kit.program import Credentials, Program, ProgramSpec
@@ -42,14 +42,20 @@ class Process:
     channel: ClientChannel = field(init=False)
     stub: AuthServiceStub = field(init=False)
     parts: Parts = field(init=False)
+    ring: KeyRing = field(init=False)
 
     def __post_init__(self) -> None:
         self.settings = self.shopify.settings(encryption_keys=SecretStr(self.keks))
+        self.ring = KeyRing(self._source, KeyEncryptionKeys.parse(self.keks))
         self.parts = SERVICE.build(self.environment)
         table = MethodTable()
         add_AuthServiceServicer_to_server(cast("Any", self.parts.servicer), cast("Any", table))
         self.channel = ClientChannel(LocalChannel(table), "auth")
         self.stub = AuthServiceStub(cast("Any", self.channel))
+
+    async def _source(self, merchant_id: str) -> Sequence[WrappedKey]:
+        assert SERVICE.key_source is not None
+        return await SERVICE.key_source(self.channel)(merchant_id)
 
     @property
     def environment(self) -> Any:
@@ -59,6 +65,7 @@ class Process:
             clock=self.now,
             settings=self.settings,
             channel=lambda _name: self.channel,
+            keys=self.ring,
         )
 
     def now(self) -> datetime:
@@ -80,7 +87,10 @@ class Process:
 
     async def everything(self) -> dict[str, list[tuple[Any, ...]]]:
         """Every row of the schema, to see whether something changed."""
-        tables = ("merchants", "shop_tokens", "data_keys", "oauth_states", "admin_users", "admin_sessions", "outbox")
+        tables = (
+            *("merchants", "shop_tokens", "data_keys", "oauth_states", "admin_users", "admin_sessions", "outbox"),
+            "privacy_requests",
+        )
         return {
             name: [tuple(row) for row in await self.rows(f"SELECT * FROM auth.{name} t ORDER BY t")] for name in tables
         }

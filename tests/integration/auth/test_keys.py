@@ -4,8 +4,10 @@ import asyncio
 
 import pytest
 
+from fixtures.privacy import asked
 from integration.auth.conftest import Start
 from integration.auth.support import KEK_1, KEK_2, KEK_3, Process, program
+from loyalnest.api_gateway.events import WebhookReceived
 from loyalnest.auth import auth_pb2 as pb
 from loyalnest.auth import keys as auth_keys
 from loyalnest.kit.context import as_merchant
@@ -99,8 +101,6 @@ async def test_destroyed_keys_are_gone_for_everyone(auth: Process, start: Start)
 
 
 async def test_a_request_sees_no_row_of_another_merchant(auth: Process, shopify: ShopifyServer) -> None:
-    await auth.stub.ExchangeSessionToken(pb.ExchangeSessionTokenRequest(session_token=shopify.session_token()))
-    await auth.stub.BeginInstall(pb.BeginInstallRequest(shop_domain=ACME, redirect_uri="http://127.0.0.1/x"))
     tables = [
         row["relname"]
         for row in await auth.rows(
@@ -110,7 +110,14 @@ async def test_a_request_sees_no_row_of_another_merchant(auth: Process, shopify:
             """
         )
     ]
-    assert len(tables) == 7
+    assert len(tables) == 9
+    received = WebhookReceived(delivery_id="d", shopify_topic="app/uninstalled").event("acme", "x")
+    events = {"webhook.received": received, "gdpr_request.created": asked("customer_redact", 1, "acme")}
+    for consumer in auth.parts.consumers:
+        if consumer.topic in events:
+            await consumer.handle([events[consumer.topic]])
+    await auth.stub.BeginInstall(pb.BeginInstallRequest(shop_domain=ACME, redirect_uri="http://127.0.0.1/x"))
+    await auth.stub.ExchangeSessionToken(pb.ExchangeSessionTokenRequest(session_token=shopify.session_token()))
     for table in tables:
         async with auth.database.worker() as connection:
             assert await connection.fetchval(f"SELECT count(*) FROM auth.{table} WHERE merchant_id = 'acme'"), table

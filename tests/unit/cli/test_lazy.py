@@ -13,7 +13,13 @@ from loyalnest.cli.lazy import LazyGroup
 
 pytestmark = pytest.mark.usefixtures("logs_as_before")
 
-GROUPS = {"": main.Commands, "rfm": main.RfmCommands, "keys": main.KeyCommands, "deadletters": main.DeadLetterCommands}
+GROUPS = {
+    "": main.Commands,
+    "rfm": main.RfmCommands,
+    "keys": main.KeyCommands,
+    "deadletters": main.DeadLetterCommands,
+    "gdpr": main.GdprCommands,
+}
 COMMANDS = [
     (f"{name} {command}".split(), line)
     for name, group in GROUPS.items()

@@ -202,6 +202,17 @@ def next_data_key(merchant_id: str, stored: Sequence[WrappedKey], keks: KeyEncry
     return wrap_key(merchant_id, "data", version, envelope.new_key(), keks)
 
 
+def next_keys(merchant_id: str, stored: Sequence[WrappedKey], keks: KeyEncryptionKeys) -> list[WrappedKey]:
+    """Fresh keys of a merchant whose `stored` ones are destroyed, each a version above: what was sealed under the old
+    ones then names a version that there is no more.
+    """
+    data, index = (max((row.version for row in stored if row.purpose == each), default=0) for each in ("data", "index"))
+    return [
+        wrap_key(merchant_id, "data", data + 1, envelope.new_key(), keks),
+        wrap_key(merchant_id, "index", index + 1, envelope.new_key(), keks),
+    ]
+
+
 def rewrap(row: WrappedKey, keks: KeyEncryptionKeys) -> WrappedKey:
     """The same key wrapped under the newest key-encryption key. Raises Unavailable if the old one is missing."""
     kek_id, wrapped = keks.wrap(_unwrap(row, keks), _context(row.merchant_id, row.purpose, row.version))
