@@ -94,6 +94,15 @@ class Settings(EnvironmentSettings):
     shopify_address: str = Field(
         default="", description="host:port to reach instead of the shop's own domain, for a stand-in Shopify."
     )
+    email_from: str = Field(
+        default="LoyalNest <loyalty@localhost>", description="Sender of e-mails that name none: `Name <address>`."
+    )
+    resend_webhook_secret: SecretStr = Field(
+        default=SecretStr(""), description="Signing secret of Resend's webhooks, whsec_…; empty refuses them."
+    )
+    mailgun_signing_key: SecretStr = Field(
+        default=SecretStr(""), description="Signing key of Mailgun's webhooks; empty refuses them."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="Least that is logged: DEBUG, INFO, WARNING or ERROR."
     )
