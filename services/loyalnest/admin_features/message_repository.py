@@ -164,7 +164,7 @@ async def decide(connection: Connection, merchant_id: str, decided: Sequence[Dec
         UPDATE admin_features.email_events m
         SET status = d.status, reason = d.reason, language = d.language, template_version = d.template_version,
             settings_version = d.settings_version, address_hash = d.address_hash, sealed = NULL, updated_at = $9,
-            queued_at = CASE WHEN d.status = 'queued' THEN $9 END
+            queued_at = CASE WHEN d.status = 'queued' THEN $9::timestamptz END
         FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::int[], $7::int[], $8::bytea[])
             AS d(message_id, status, reason, language, template_version, settings_version, address_hash)
         WHERE m.merchant_id = $1 AND m.message_id = d.message_id
