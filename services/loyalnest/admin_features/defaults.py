@@ -63,7 +63,7 @@ def default_content(kind: Kind, channel: Channel, language: str) -> Content | No
 
 
 def _text(found: Mapping[str, Any], link: str) -> str:
-    blocks = [found["heading"]]
+    blocks = [found["heading"], *([found["highlight"]] if "highlight" in found else [])]
     blocks += [_either("{text}", each) for each in found["paragraphs"]]
     blocks.append(f"{found['button']}: {{{{ {link} }}}}")
     blocks.append("--\n{{ words.why }}\n{{ words.unsubscribe }}: {{ unsubscribe_url }}")

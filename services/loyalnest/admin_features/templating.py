@@ -49,6 +49,9 @@ class _Sandbox(ImmutableSandboxedEnvironment):
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         return isinstance(obj, LoopContext) and attr in template_rules.LOOP
 
+    def wrap_str_format(self, value: Any) -> None:
+        """Do not even give out `str.format`, which Jinja would guard."""
+
     def is_safe_callable(self, obj: Any) -> bool:
         return type(obj).__name__ == "BlockReference"  # super()
 

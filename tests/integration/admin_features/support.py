@@ -1,10 +1,6 @@
-"""admin_features with its real parts and the real core, on a database of the test's own; and ways to make what comes in."""
+"""admin_features with its real parts beside the real core, and ways to make what comes in."""
 
-import base64
-import hashlib
-import hmac
 import itertools
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -14,6 +10,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
+from fixtures.email_webhooks import MAILGUN_KEY, RESEND_SECRET
 from fixtures.keys import KeyStore
 from loyalnest.admin_core.events import GdprRequestConfirmed, GdprRequestCreated
 from loyalnest.admin_features import admin_features_pb2 as pb
@@ -51,8 +48,6 @@ from loyalnest.points.events import PointsEarned
 from loyalnest.referrals.events import SHARE_PURPOSE, ReferralShared
 
 START = datetime(2026, 3, 2, 12, tzinfo=UTC)
-RESEND_SECRET = "whsec_" + base64.b64encode(b"the secret of resend's webhooks!").decode()
-MAILGUN_KEY = "key-of-mailgun"
 _numbers = itertools.count(1000)
 
 
@@ -292,33 +287,3 @@ def program(merchant: str, **spec: Any) -> Program:
     }
     credentials = Credentials(api_key="k", api_secret="s")
     return Program(merchant, validate(LoyaltyProgram, document).spec, credentials, Path("program.yaml"))
-
-
-def resend_headers(body: bytes, event_id: str, at: datetime, secret: str = RESEND_SECRET) -> dict[str, str]:
-    """The headers of a webhook as Svix signs it."""
-    timestamp = str(int(at.timestamp()))
-    key = base64.b64decode(secret.removeprefix("whsec_"))
-    digest = hmac.new(key, f"{event_id}.{timestamp}.".encode() + body, hashlib.sha256).digest()
-    signature = f"v1,{base64.b64encode(digest).decode()}"
-    return {"svix-id": event_id, "svix-timestamp": timestamp, "svix-signature": signature}
-
-
-def resend_body(kind: str, provider_id: str, **data: Any) -> bytes:
-    return msgspec.json.encode({"type": kind, "data": {"email_id": provider_id, **data}})
-
-
-def mailgun_body(
-    event: str, provider_id: str, token: str, at: datetime, key: str = MAILGUN_KEY, **data: Any
-) -> bytes:
-    """A webhook as Mailgun signs it."""
-    timestamp = str(int(at.timestamp()))
-    signature = hmac.new(key.encode(), f"{timestamp}{token}".encode(), hashlib.sha256).hexdigest()
-    return msgspec.json.encode(
-        {
-            "signature": {"timestamp": timestamp, "token": token, "signature": signature},
-            "event-data": {"event": event, "message": {"headers": {"message-id": provider_id}}, **data},
-        }
-    )
-
-
-Work = Callable[[], Awaitable[Any]]

@@ -127,9 +127,7 @@ async def test_years_of_old_orders_mail_nobody(rig: Rig) -> None:
     now = rig.clock.now
     caused = [
         rig.event(
-            TierChanged(
-                customer_id=1, tier="Gold", previous_tier="Silver", multiplier=Decimal(2), changed_at=now
-            )
+            TierChanged(customer_id=1, tier="Gold", previous_tier="Silver", multiplier=Decimal(2), changed_at=now)
         ),
         rig.event(BadgeAwarded(customer_id=2, badge="five", title="Five orders", at=now)),
         rig.event(
