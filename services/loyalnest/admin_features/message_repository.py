@@ -76,7 +76,7 @@ async def add_test(
         INSERT INTO admin_features.email_events
             (merchant_id, message_id, kind, channel, cause, facts, status, language, happened_at, due_at, queued_at,
              created_at, updated_at)
-        VALUES ($1, $2, $3, $4, 'test:' || $2::text, '{}', 'queued', $5, $6, $6, $6, $6, $6)
+        VALUES ($1, $2, $3, $4, concat('test:', $2::uuid), '{}', 'queued', $5, $6, $6, $6, $6, $6)
         """,
         merchant_id,
         message_id,

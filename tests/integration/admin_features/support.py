@@ -70,15 +70,14 @@ class Rig:
     def __init__(self, pool: Any, url: str, like: "Rig | None" = None, database: Database | None = None) -> None:
         """`like`: share its clock, keys and core, on another `database`."""
         self.pool, self.url = pool, url
-        self.clock = like.clock if like else Clock()
-        self.store = like.store if like else KeyStore()
+        self.clock: Clock = like.clock if like else Clock()
+        self.store: KeyStore = like.store if like else KeyStore()
         self.keys = KeyRing(self.store, self.store.keks)
         self.lag = 0
         self.database = database or Database(pool, "admin_features")
         self.outbox = Outbox("admin_features")
         self.rules = RulesProjection("admin_features")
-        self._core()
-        self.core_stub: Any = CoreServiceStub(cast("Any", self.core_channel))
+        self.core_stub: Any = CoreServiceStub(cast("Any", self._core()))
         self.notices, self.outcomes = Notices(self.database, self.clock), Outcomes(self.database, self.clock)
         self.rules_consumer = Rules(self.database, self.rules)
         self.sending = Sending(
@@ -105,16 +104,16 @@ class Rig:
         self.channel = ClientChannel(LocalChannel(table), "admin_features")
         self.stub: Any = AdminFeaturesServiceStub(cast("Any", self.channel))
 
-    def _core(self) -> None:
+    def _core(self) -> ClientChannel:
         database, outbox, vault = Database(self.pool, "core"), Outbox("core"), Vault(self.keys)
         service = CoreService(database, outbox, vault, self.clock)
         table = MethodTable()
         add_CoreServiceServicer_to_server(CoreGrpc(service, cast("Any", None), cast("Any", None)), cast("Any", table))
-        self.core_channel = ClientChannel(LocalChannel(table), "core")
         self.core_deliveries = DeliveryBatches(database, outbox, vault, self.clock)
         self.core_privacy = PrivacyRequests(
             database, outbox, self.keys, self.clock, CustomersKept(), GdprRequestCreated.read
         )
+        return ClientChannel(LocalChannel(table), "core")
 
     async def _bus_lag(self) -> int:
         return self.lag

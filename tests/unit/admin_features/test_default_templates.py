@@ -64,7 +64,7 @@ def test_it_can_be_saved_and_sent(kind: Kind, channel: Channel, language: str) -
 def test_it_says_the_numbers_days_and_names(kind: Kind, channel: Channel, language: str) -> None:
     content = default_content(kind, channel, language)
     assert content is not None
-    facts: dict[str, Any] = {
+    known: dict[Kind, dict[str, Any]] = {
         Kind.POINTS_EARNED: {"points": 54321, "pending": True, "available_at": "2026-04-09T12:00:00+00:00"},
         Kind.POINTS_EXPIRING: {"points": 54321, "expires_at": "2026-04-09T12:00:00+00:00"},
         Kind.REWARD_REDEEMED: {"points": 54321, "reward": "Mugxyz"},
@@ -72,7 +72,8 @@ def test_it_says_the_numbers_days_and_names(kind: Kind, channel: Channel, langua
         Kind.REFERRAL_COMPLETED: {"points": 54321},
         Kind.REFERRAL_INVITATION: {"points": 54321, "link": "https://x.example/?ref=A"},
         Kind.BADGE_AWARDED: {"badge": "Bestxyz"},
-    }.get(kind, {})
+    }
+    facts = known.get(kind, {})
     made = render(content, values_for(kind, facts, SHOP, language, "Zoëxyz", "https://u.example/t"))
     texts = ("tier", "previous_tier", "badge", "reward", "link")
     wanted = [str(value) for name, value in facts.items() if name in texts]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from jinja2.sandbox import SecurityError
+from jinja2.exceptions import SecurityError
 
 from loyalnest.admin_features import templating
 from loyalnest.admin_features.composing import Shop, sample_values
