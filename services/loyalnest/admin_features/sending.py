@@ -75,9 +75,10 @@ class Sending:
         while True:
             async with self._database.worker() as connection:
                 found = await message_repository.due(connection, self._clock(), BATCH)
+            settled = not found or await self._bus_lag() < BATCH
             for merchant_id, messages in found.items():
                 try:
-                    total += await self._merchant(merchant_id, messages)
+                    total += await self._merchant(merchant_id, messages, settled=settled)
                 except Exception as error:
                     # Whatever it is, other merchants' messages must not wait behind it.
                     if isinstance(error, OUTAGES):
@@ -106,10 +107,9 @@ class Sending:
         async with self._database.worker() as connection:
             metrics.WAITING.set(await message_repository.count_due(connection, self._clock()))
 
-    async def _merchant(self, merchant_id: str, messages: Sequence[tuple[UUID, int]]) -> int:
+    async def _merchant(self, merchant_id: str, messages: Sequence[tuple[UUID, int]], *, settled: bool) -> int:
         keys = await self._keys_of(merchant_id)
         contacts = await self._contacts(merchant_id, {customer for _, customer in messages if customer > 0})
-        settled = await self._bus_lag() < BATCH
         async with self._database.worker() as connection:
             rows = await message_repository.lock_pending(connection, merchant_id, [each for each, _ in messages])
             batch = Batch(

@@ -1,6 +1,5 @@
 """What merchants may write in templates, and what they may not: attacks on the sandbox, bombs, and honest mistakes."""
 
-import time
 from typing import Any
 
 import pytest
@@ -209,14 +208,10 @@ def test_output_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         render(Content(text="{% for i in [1,2,3,4,5] %}" + "x" * 300 + "{% endfor %}"), {})
 
 
-def test_the_worst_that_is_allowed_is_quick() -> None:
-    """Bounded by the rules: ten loops of fifty rounds over a source of full length."""
-    loop = (
-        "{% for i in [" + "1," * 49 + "1] %}" + "{% if first_name|upper|title|lower %}{% endif %}" * 30 + "{% endfor %}"
-    )
-    began = time.process_time()
-    save(text=loop * 10 + FOOT)
-    assert time.process_time() - began < 20  # half a second on an idle machine; a bomb would take for ever
+def test_the_most_that_the_rules_allow_is_still_cut() -> None:
+    loop = "{% for i in [" + "1," * 49 + "1] %}" + "x" * 1500 + "{% endfor %}"
+    with pytest.raises(InvalidInput, match="text comes out longer than 100000 characters"):
+        save(text=FOOT + loop * 10)
 
 
 @given(st.text(alphabet="{}%#-|()[].'\"=~+*/<>!, \nabforinedloptysuxw_09", max_size=120))
