@@ -27,7 +27,7 @@ MOST_LINES = 320
 
 AT_IMPORT = re.compile(
     r"""
-    dataclass | field | TypeVar | ContextVar | contextmanager | asynccontextmanager | re\.compile
+    dataclass | field | lru_cache | TypeVar | ContextVar | contextmanager | asynccontextmanager | re\.compile
     | Counter | Gauge | Histogram | structlog\.get_logger | trace\.get_tracer | TraceContextTextMapPropagator
     | (msgspec\.)?(json\.(En|De)coder|field|Meta|Raw)
     | SettingsConfigDict | ConfigDict | Field | SecretStr | TypeAdapter | StringConstraints | Strict

@@ -11,8 +11,7 @@ from loyalnest.auth.keys import KeyRotation
 from loyalnest.auth.models import AdminSession, AdminUser, Merchant, OpenedSession
 from loyalnest.auth.service import AuthService
 from loyalnest.auth.sessions import Sessions, TokenValidator
-from loyalnest.kit.context import current, required_merchant
-from loyalnest.kit.errors import Forbidden
+from loyalnest.kit.context import current, only_ourselves, required_merchant
 from loyalnest.kit.rpc.fields import time_text, uuid_of
 
 
@@ -48,7 +47,7 @@ class AuthGrpc(AuthServiceServicer):
         )
 
     async def ValidateMerchant(self, request: pb.ValidateMerchantRequest, context: Any) -> pb.Merchant:
-        _only_ourselves()
+        only_ourselves()
         merchant, secrets = await self._service.merchant_of_shop(request.shop_domain)
         return _merchant(merchant, secrets)
 
@@ -56,12 +55,12 @@ class AuthGrpc(AuthServiceServicer):
         return _merchant(await self._service.merchant(required_merchant()))
 
     async def ListMerchants(self, request: pb.ListMerchantsRequest, context: Any) -> pb.ListMerchantsResponse:
-        _only_ourselves()
+        only_ourselves()
         found, token = await self._service.merchants(request.page_size, request.page_token)
         return pb.ListMerchantsResponse(merchants=[_merchant(each) for each in found], next_page_token=token)
 
     async def GetDataKeys(self, request: pb.GetDataKeysRequest, context: Any) -> pb.GetDataKeysResponse:
-        _only_ourselves()
+        only_ourselves()
         return pb.GetDataKeysResponse(
             keys=[
                 pb.WrappedKey(purpose=key.purpose, version=key.version, kek_id=key.kek_id, wrapped=key.wrapped)
@@ -70,12 +69,12 @@ class AuthGrpc(AuthServiceServicer):
         )
 
     async def RotateKeys(self, request: pb.RotateKeysRequest, context: Any) -> pb.RotateKeysResponse:
-        _only_ourselves()
+        only_ourselves()
         merchants, rewrapped, made = await self._rotation.rotate(current().merchant_id, request.rotation_id)
         return pb.RotateKeysResponse(merchants=merchants, rewrapped=rewrapped, new_data_keys=made)
 
     async def GetShopAccess(self, request: pb.GetShopAccessRequest, context: Any) -> pb.GetShopAccessResponse:
-        _only_ourselves()
+        only_ourselves()
         access = await self._access.get(required_merchant(), request.refused_token)
         return pb.GetShopAccessResponse(
             connected=bool(access.access_token),
@@ -121,11 +120,6 @@ class AuthGrpc(AuthServiceServicer):
         return _admin_user(
             await self._admins.update(required_merchant(), admin_user_id, request.name, request.role, active)
         )
-
-
-def _only_ourselves() -> None:
-    if current().role != "system":
-        raise Forbidden("Only LoyalNest's own services may ask this.")
 
 
 def _merchant(merchant: Merchant, secrets: list[str] | None = None) -> pb.Merchant:

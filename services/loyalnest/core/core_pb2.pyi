@@ -369,6 +369,94 @@ class UpdateCustomerRequest(_message.Message):
 Global___UpdateCustomerRequest: _TypeAlias = UpdateCustomerRequest  # noqa: Y015
 
 @_typing.final
+class GetContactsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CUSTOMER_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def customer_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """At most 1,000."""
+
+    def __init__(
+        self,
+        *,
+        customer_ids: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_ids", b"customer_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetContactsRequest: _TypeAlias = GetContactsRequest  # noqa: Y015
+
+@_typing.final
+class Contact(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    EMAIL_FIELD_NUMBER: _builtins.int
+    PHONE_FIELD_NUMBER: _builtins.int
+    FIRST_NAME_FIELD_NUMBER: _builtins.int
+    LAST_NAME_FIELD_NUMBER: _builtins.int
+    LOCALE_FIELD_NUMBER: _builtins.int
+    ACCEPTS_MARKETING_FIELD_NUMBER: _builtins.int
+    CREATED_AT_FIELD_NUMBER: _builtins.int
+    customer_id: _builtins.int
+    email: _builtins.str
+    """Empty where nothing was told, or where the merchant's keys were destroyed."""
+    phone: _builtins.str
+    first_name: _builtins.str
+    last_name: _builtins.str
+    locale: _builtins.str
+    """The language tag of the latest checkout that told one, such as de-DE; empty before."""
+    accepts_marketing: _builtins.bool
+    """Absent where nobody said."""
+    created_at: _builtins.str
+    """Shopify's time; empty until Shopify said."""
+    def __init__(
+        self,
+        *,
+        customer_id: _builtins.int = ...,
+        email: _builtins.str = ...,
+        phone: _builtins.str = ...,
+        first_name: _builtins.str = ...,
+        last_name: _builtins.str = ...,
+        locale: _builtins.str = ...,
+        accepts_marketing: _builtins.bool | None = ...,
+        created_at: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_accepts_marketing", b"_accepts_marketing", "accepts_marketing", b"accepts_marketing"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accepts_marketing", b"_accepts_marketing", "accepts_marketing", b"accepts_marketing", "created_at", b"created_at", "customer_id", b"customer_id", "email", b"email", "first_name", b"first_name", "last_name", b"last_name", "locale", b"locale", "phone", b"phone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__accepts_marketing: _TypeAlias = _typing.Literal["accepts_marketing"]  # noqa: Y015
+    _WhichOneofArgType__accepts_marketing: _TypeAlias = _typing.Literal["_accepts_marketing", b"_accepts_marketing"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__accepts_marketing) -> _WhichOneofReturnType__accepts_marketing | None: ...
+
+Global___Contact: _TypeAlias = Contact  # noqa: Y015
+
+@_typing.final
+class GetContactsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTACTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def contacts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Contact]: ...
+    def __init__(
+        self,
+        *,
+        contacts: _abc.Iterable[Global___Contact] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contacts", b"contacts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetContactsResponse: _TypeAlias = GetContactsResponse  # noqa: Y015
+
+@_typing.final
 class GetCustomerCountsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

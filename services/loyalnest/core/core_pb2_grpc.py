@@ -59,6 +59,11 @@ class CoreServiceStub:
                 request_serializer=loyalnest_dot_core_dot_core__pb2.UpdateCustomerRequest.SerializeToString,
                 response_deserializer=loyalnest_dot_core_dot_core__pb2.Customer.FromString,
                 _registered_method=True)
+        self.GetContacts = channel.unary_unary(
+                '/core.v1.CoreService/GetContacts',
+                request_serializer=loyalnest_dot_core_dot_core__pb2.GetContactsRequest.SerializeToString,
+                response_deserializer=loyalnest_dot_core_dot_core__pb2.GetContactsResponse.FromString,
+                _registered_method=True)
         self.GetCustomerCounts = channel.unary_unary(
                 '/core.v1.CoreService/GetCustomerCounts',
                 request_serializer=loyalnest_dot_core_dot_core__pb2.GetCustomerCountsRequest.SerializeToString,
@@ -128,6 +133,13 @@ class CoreServiceServicer:
 
     def UpdateCustomer(self, request, context):
         """Change the fields that are set. Whatever is told of the customer later may change them again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetContacts(self, request, context):
+        """How to reach customers, for LoyalNest's own services only. Those who are unknown or were redacted are left out.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -208,6 +220,11 @@ def add_CoreServiceServicer_to_server(servicer, server):
                     servicer.UpdateCustomer,
                     request_deserializer=loyalnest_dot_core_dot_core__pb2.UpdateCustomerRequest.FromString,
                     response_serializer=loyalnest_dot_core_dot_core__pb2.Customer.SerializeToString,
+            ),
+            'GetContacts': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetContacts,
+                    request_deserializer=loyalnest_dot_core_dot_core__pb2.GetContactsRequest.FromString,
+                    response_serializer=loyalnest_dot_core_dot_core__pb2.GetContactsResponse.SerializeToString,
             ),
             'GetCustomerCounts': grpc.unary_unary_rpc_method_handler(
                     servicer.GetCustomerCounts,
@@ -380,6 +397,33 @@ class CoreService:
             '/core.v1.CoreService/UpdateCustomer',
             loyalnest_dot_core_dot_core__pb2.UpdateCustomerRequest.SerializeToString,
             loyalnest_dot_core_dot_core__pb2.Customer.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetContacts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/core.v1.CoreService/GetContacts',
+            loyalnest_dot_core_dot_core__pb2.GetContactsRequest.SerializeToString,
+            loyalnest_dot_core_dot_core__pb2.GetContactsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -26,6 +26,8 @@ class CoreServiceStub:
     """By ascending id. Addresses are left out."""
     UpdateCustomer: _aio.UnaryUnaryMultiCallable[_core_pb2.UpdateCustomerRequest, _core_pb2.Customer]
     """Change the fields that are set. Whatever is told of the customer later may change them again."""
+    GetContacts: _aio.UnaryUnaryMultiCallable[_core_pb2.GetContactsRequest, _core_pb2.GetContactsResponse]
+    """How to reach customers, for LoyalNest's own services only. Those who are unknown or were redacted are left out."""
     GetCustomerCounts: _aio.UnaryUnaryMultiCallable[_core_pb2.GetCustomerCountsRequest, _core_pb2.CustomerCounts]
     GetSettings: _aio.UnaryUnaryMultiCallable[_core_pb2.GetSettingsRequest, _core_pb2.Settings]
     """The rules in force."""
@@ -80,6 +82,14 @@ class CoreServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_core_pb2.UpdateCustomerRequest, _abc.Awaitable[_core_pb2.Customer]],
     ) -> _abc.Awaitable[_core_pb2.Customer]:
         """Change the fields that are set. Whatever is told of the customer later may change them again."""
+
+    @_abc_1.abstractmethod
+    def GetContacts(
+        self,
+        request: _core_pb2.GetContactsRequest,
+        context: _aio.ServicerContext[_core_pb2.GetContactsRequest, _abc.Awaitable[_core_pb2.GetContactsResponse]],
+    ) -> _abc.Awaitable[_core_pb2.GetContactsResponse]:
+        """How to reach customers, for LoyalNest's own services only. Those who are unknown or were redacted are left out."""
 
     @_abc_1.abstractmethod
     def GetCustomerCounts(

@@ -11,7 +11,7 @@ from loyalnest.core.models import Customer
 from loyalnest.core.program_settings import ProgramSettings
 from loyalnest.core.service import CoreService, Revealed
 from loyalnest.core.settings_repository import Version
-from loyalnest.kit.context import require_role, required_merchant
+from loyalnest.kit.context import only_ourselves, require_role, required_merchant
 from loyalnest.kit.import_repository import Import
 from loyalnest.kit.rpc.fields import customer_id_of, time_text, uuid_of
 
@@ -62,6 +62,11 @@ class CoreGrpc(CoreServiceServicer):
             _optional(request, "accepts_marketing"),
         )
         return _customer(found)
+
+    async def GetContacts(self, request: pb.GetContactsRequest, context: Any) -> pb.GetContactsResponse:
+        only_ourselves()
+        found = await self._service.contacts(required_merchant(), request.customer_ids)
+        return pb.GetContactsResponse(contacts=[_contact(each) for each in found])
 
     async def GetCustomerCounts(self, request: pb.GetCustomerCountsRequest, context: Any) -> pb.CustomerCounts:
         counts = await self._service.counts(required_merchant())
@@ -132,6 +137,17 @@ def _customer(found: Revealed, *, addresses: bool = True) -> pb.Customer:
         created_at=time_text(customer.created_at),
         first_seen_at=time_text(customer.first_seen_at),
         updated_at=time_text(customer.updated_at),
+    )
+
+
+def _contact(found: Revealed) -> pb.Contact:
+    customer = found.customer
+    return pb.Contact(
+        customer_id=customer.customer_id,
+        **{name: found.personal.get(name, "") for name in _TEXTS},
+        locale=customer.locale or "",
+        accepts_marketing=customer.accepts_marketing,
+        created_at=time_text(customer.created_at),
     )
 
 

@@ -38,6 +38,20 @@ async def customer(connection: Connection, merchant_id: str, customer_id: int) -
     return None if row is None else customer_of(row)
 
 
+async def of_ids(connection: Connection, merchant_id: str, customer_ids: Sequence[int]) -> list[Customer]:
+    """The customers of `customer_ids` that are there and were not redacted."""
+    rows = await connection.fetch(
+        f"""
+        SELECT {SELECTED} FROM core.customers c
+        WHERE c.merchant_id = $1 AND c.customer_id = ANY($2::bigint[]) AND c.redacted_at IS NULL
+        ORDER BY c.customer_id
+        """,
+        merchant_id,
+        customer_ids,
+    )
+    return [customer_of(row) for row in rows]
+
+
 async def customers(
     connection: Connection, merchant_id: str, segment: str, search: Search | None, after: int, limit: int
 ) -> list[Customer]:

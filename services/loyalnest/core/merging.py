@@ -8,6 +8,7 @@ later. So what it says is as old as its placement, not as its `updated_at`: an o
 bring back the address that the customer changed last week. At the very same instant the customer's own delivery wins.
 """
 
+import re
 from datetime import datetime, timedelta
 
 import msgspec
@@ -19,6 +20,7 @@ from loyalnest.kit.crypto.keyring import MerchantKeys
 from loyalnest.kit.crypto.lookup import normalise_phone
 
 _INSTANT = timedelta(microseconds=1)
+_LOCALE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}")
 
 
 def merge(customer: Customer, report: Report, keys: MerchantKeys | None) -> None:
@@ -28,6 +30,8 @@ def merge(customer: Customer, report: Report, keys: MerchantKeys | None) -> None
             _merge_personal(customer, name, text, report.at, keys)
     if report.accepts_marketing is not None and _is_later(report.at, customer.marketing_at):
         customer.accepts_marketing, customer.marketing_at = report.accepts_marketing, report.at
+    if report.locale and _is_later(report.at, customer.locale_at):
+        customer.locale, customer.locale_at = report.locale, report.at
     if report.created_at is not None:
         customer.created_at = min(report.created_at, customer.created_at or report.created_at)
     customer.updated_at = max(customer.updated_at, report.updated_at)
@@ -85,14 +89,28 @@ def report_of(
             updated_at=at,
             personal=told,
             accepts_marketing=facts.accepts_marketing,
+            locale=locale_of(facts.locale),
             created_at=facts.created_at,
             made=delivery.shopify_topic == Topic.CUSTOMERS_CREATE,
         )
     if (order := delivery.order) is not None and order.customer_id is not None:
         updated_at = order.updated_at or order.placed_at
         at = order.placed_at - _INSTANT
-        return Report(merchant_id, order.customer_id, Source.ORDER, at=at, updated_at=updated_at, personal=told)
+        return Report(
+            merchant_id,
+            order.customer_id,
+            Source.ORDER,
+            at=at,
+            updated_at=updated_at,
+            personal=told,
+            locale=locale_of(order.locale),
+        )
     return None
+
+
+def locale_of(text: str) -> str:
+    """`text` if it is a language tag (RFC 5646, as far as shops use them); else empty, which says nothing."""
+    return text if _LOCALE.fullmatch(text) else ""
 
 
 def personal_texts(personal: PersonalData) -> dict[str, str]:

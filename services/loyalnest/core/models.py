@@ -41,6 +41,7 @@ class Report:
 
     at: the moment that its values are of; of two values the later one stands, whatever order they arrive in.
     updated_at: the time to show for it.
+    locale: a language tag such as `de-DE`; empty says nothing.
     made: Shopify tells that it made the customer, at `at`; only that ends a redaction.
     personal: text by field; empty text erases, a field that is not there says nothing. `addresses` is JSON.
     """
@@ -52,6 +53,7 @@ class Report:
     updated_at: datetime
     personal: Mapping[str, str] = field(default_factory=dict)
     accepts_marketing: bool | None = None
+    locale: str = ""
     created_at: datetime | None = None
     made: bool = False
 
@@ -62,6 +64,8 @@ class Report:
 @dataclass(slots=True)
 class Customer:
     """A customer as stored. `created_at` is Shopify's; scores are 0 and `segment` empty until rfm has told.
+
+    locale: the language tag of the latest checkout that told one; None until then.
 
     redacted_at: since then nothing but the id is kept, so that no late delivery brings the person back.
     """
@@ -74,6 +78,8 @@ class Customer:
     personal: dict[str, SealedField] = field(default_factory=lambda: {name: SealedField() for name in PERSONAL})
     accepts_marketing: bool | None = None
     marketing_at: datetime | None = None
+    locale: str | None = None
+    locale_at: datetime | None = None
     created_at: datetime | None = None
     redacted_at: datetime | None = None
     recency: int = 0
@@ -85,7 +91,7 @@ class Customer:
     @property
     def told_at(self) -> datetime | None:
         """The latest time of any value; None where nothing was told."""
-        times = [each.at for each in self.personal.values()] + [self.marketing_at]
+        times = [each.at for each in self.personal.values()] + [self.marketing_at, self.locale_at]
         return max((at for at in times if at is not None), default=None)
 
     def snapshot(self) -> "Customer":
@@ -108,5 +114,6 @@ class Customer:
         return {
             **{name: each.hash for name, each in self.personal.items()},
             "accepts_marketing": self.accepts_marketing,
+            "locale": self.locale,
             "created_at": self.created_at,
         }

@@ -20,10 +20,10 @@ _ERASED = ", ".join(
     f"{name} = NULL"
     for name in (
         *(f"{field}_{part}" for field in PERSONAL for part in ("sealed", "hash", "at")),
-        *("accepts_marketing", "marketing_at", "key_version", "created_at", "rfm_updated_at"),
+        *("accepts_marketing", "marketing_at", "locale", "locale_at", "key_version", "created_at", "rfm_updated_at"),
     )
 )
-_PLAIN = ("source", "accepts_marketing", "created_at", "first_seen_at", "updated_at")
+_PLAIN = ("source", "accepts_marketing", "locale", "created_at", "first_seen_at", "updated_at")
 _SCORES = ("recency", "frequency", "monetary", "segment", "rfm_updated_at")
 
 

@@ -23,6 +23,8 @@ from loyalnest.rfm.events import RfmUpdated
 _PLAIN = {
     "accepts_marketing": "boolean",
     "marketing_at": "timestamptz",
+    "locale": "text",
+    "locale_at": "timestamptz",
     "source": "text",
     "created_at": "timestamptz",
     "first_seen_at": "timestamptz",

@@ -1,7 +1,7 @@
 """What core does with customers on request."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from loyalnest.admin_core.events import AuditLog
@@ -21,6 +21,8 @@ from loyalnest.kit.outbox import Outbox
 from loyalnest.kit.paging import number_after, page_limit, page_of
 
 MAX_SEARCH = 320
+MAX_CONTACTS = 1000
+"""Customers of one call for contacts: one batch of those who ask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,15 @@ class CoreService:
         """A customer with personal data. Raises NotFound for one that is unknown."""
         found = await self.customer(merchant_id, customer_id)
         return await self._reveal(found)
+
+    async def contacts(self, merchant_id: str, customer_ids: Sequence[int]) -> list[Revealed]:
+        """Those of `customer_ids` that are known, with personal data. Raises InvalidInput for too many ids."""
+        if len(customer_ids) > MAX_CONTACTS:
+            raise InvalidInput(f"customer_ids has at most {MAX_CONTACTS} ids.")
+        async with self._database.request(merchant_id) as connection:
+            rows = await listing_repository.of_ids(connection, merchant_id, customer_ids)
+        revealed = await self._vault.reveal(merchant_id, rows)
+        return [Revealed(row, personal) for row, personal in zip(rows, revealed, strict=True)]
 
     async def listed(
         self, merchant_id: str, search: str, segment: str, page_size: int, page_token: str

@@ -75,3 +75,9 @@ def require_role(*roles: str) -> CallContext:
     if context.role not in (*roles, "system"):
         raise Forbidden(f"This needs the role {' or '.join(roles)}; you act as {context.role or 'nobody'}.")
     return context
+
+
+def only_ourselves() -> None:
+    """Refuse a call that does not come from LoyalNest's own services. Raises Forbidden."""
+    if _current.get().role != "system":
+        raise Forbidden("Only LoyalNest's own services may ask this.")

@@ -136,6 +136,12 @@ class Settings(EnvironmentSettings):
     task_days: int = Field(
         default=30, ge=1, description="Days that tasks are kept after their end; always longer than topics keep events."
     )
+    resend_webhook_secret: SecretStr = Field(
+        default=SecretStr(""), description="Signing secret of Resend's webhooks, whsec_…; empty refuses them."
+    )
+    mailgun_signing_key: SecretStr = Field(
+        default=SecretStr(""), description="Signing key of Mailgun's webhooks; empty refuses them."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="Least that is logged: DEBUG, INFO, WARNING or ERROR."
     )

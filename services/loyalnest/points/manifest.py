@@ -14,10 +14,11 @@ from loyalnest.points import points_pb2
 from loyalnest.points.consumers import Projections
 from loyalnest.points.deliveries import DeliveryBatches
 from loyalnest.points.discounts import ShopifyDiscounts
-from loyalnest.points.events import PointsClawedBack, PointsEarned, PointsExpired, PointsRedeemed
+from loyalnest.points.events import PointsClawedBack, PointsEarned, PointsExpired, PointsExpiring, PointsRedeemed
 from loyalnest.points.grpc import PointsGrpc
 from loyalnest.points.http import routes
 from loyalnest.points.jobs import LotJobs
+from loyalnest.points.notices import ExpiryNotices
 from loyalnest.points.points_pb2_grpc import PointsServiceStub, add_PointsServiceServicer_to_server
 from loyalnest.points.privacy_repository import LEDGER
 from loyalnest.points.redemptions import Redemptions
@@ -54,6 +55,7 @@ def build(environment: Environment) -> Parts:
         jobs=(
             Job("approve_lots", every=30, run=lots.approve),
             Job("expire_lots", every=60, run=lots.expire),
+            Job("announce_expiring", every=600, run=ExpiryNotices(database, outbox, clock).run),
             Job("finish_left_held", every=15, run=redemptions.finish_left_held),
             Job("verify_ledgers", every=600, run=verification.run),
         ),
@@ -68,7 +70,15 @@ SERVICE = Service(
     summary="The points ledger: accruals, lots, redemptions, clawbacks.",
     build=build,
     needs=("auth",),
-    produces=(PointsEarned, PointsClawedBack, PointsRedeemed, PointsExpired, AuditLog, GdprRequestConfirmed),
+    produces=(
+        PointsEarned,
+        PointsClawedBack,
+        PointsRedeemed,
+        PointsExpired,
+        PointsExpiring,
+        AuditLog,
+        GdprRequestConfirmed,
+    ),
     consumes=(
         WebhookReceived.topic,
         SettingsChanged.topic,
