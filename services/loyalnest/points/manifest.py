@@ -3,7 +3,7 @@
 from loyalnest.admin_core.events import AuditLog, GdprRequestConfirmed, GdprRequestCreated
 from loyalnest.api_gateway.events import WebhookReceived
 from loyalnest.auth.auth_pb2_grpc import AuthServiceStub
-from loyalnest.campaign.events import TierChanged
+from loyalnest.campaign.events import CampaignChanged, TierChanged
 from loyalnest.core.events import SettingsChanged
 from loyalnest.kit.environment import Environment
 from loyalnest.kit.privacy import PrivacyRequests
@@ -24,6 +24,7 @@ from loyalnest.points.redemptions import Redemptions
 from loyalnest.points.service import PointsService
 from loyalnest.points.verification import NightlyVerification
 from loyalnest.referrals.events import ReferralCompleted
+from loyalnest.rfm.events import RfmUpdated
 
 __all__ = ["SERVICE"]
 
@@ -45,6 +46,8 @@ def build(environment: Environment) -> Parts:
             Consumer(WebhookReceived.topic, DeliveryBatches(database, outbox, rules, clock).handle, workers=2),
             Consumer(SettingsChanged.topic, projections.settings_changed),
             Consumer(TierChanged.topic, projections.tier_changed),
+            Consumer(CampaignChanged.topic, projections.campaign_changed),
+            Consumer(RfmUpdated.topic, projections.segment_changed),
             Consumer(ReferralCompleted.topic, ReferralRewards(database, outbox, rules, clock).handle),
             Consumer(GdprRequestCreated.topic, privacy.handle, batch=10),
         ),
@@ -70,6 +73,8 @@ SERVICE = Service(
         WebhookReceived.topic,
         SettingsChanged.topic,
         TierChanged.topic,
+        CampaignChanged.topic,
+        RfmUpdated.topic,
         ReferralCompleted.topic,
         GdprRequestCreated.topic,
     ),

@@ -1,7 +1,7 @@
 """Customers move between tiers by what they earn, what is taken back, and the calendar."""
 
 import uuid
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import msgspec
 
@@ -65,7 +65,7 @@ async def test_a_tier_ends_with_the_merchants_day(campaign: Campaign) -> None:
     at = datetime(2026, 1, 30, 12, tzinfo=UTC)  # 31 January there
     campaign.clock.now = at
     await campaign.give(earned(100, 1, merchant_id="kiwi", at=at), earned(20, 2, merchant_id="kiwi", at=at))
-    assert (await campaign.tiers.tier_of("kiwi", 1)).member.kept_through == datetime(2026, 2, 28).date()
+    assert (await campaign.tiers.tier_of("kiwi", 1)).member.kept_through == date(2026, 2, 28)
     campaign.clock.now = datetime(2026, 2, 28, 10, 59, 59, tzinfo=UTC)
     assert await campaign.jobs.evaluate_due() == 0
     assert await campaign.tier(1, "kiwi") == "Silver"

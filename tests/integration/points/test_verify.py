@@ -13,6 +13,7 @@ CORRUPTIONS = {
     "lots equal balances": "UPDATE points.lots SET remaining = remaining - 1 WHERE remaining > 0",
     "lifetime points equal awards less clawbacks": "UPDATE points.balances SET lifetime_earned = lifetime_earned - 1",
     "awards equal their postings": "UPDATE points.order_awards SET awarded = awarded + 1",
+    "campaigns' spending equals their bonuses": "UPDATE points.campaigns SET spent = spent + 1",
     "refunds equal their sum": "UPDATE points.order_refunds SET base = base + 1",
     "redemptions equal balances": "UPDATE points.reward_redemptions SET status = 'refused' WHERE status = 'held'",
     "redemptions equal their lots": "UPDATE points.redemption_lots SET points = points + 1",
@@ -28,6 +29,8 @@ MORE = [
     ("awards equal their postings", "UPDATE points.order_awards SET clawed_back = clawed_back - 1"),
     ("awards equal their postings", "UPDATE points.order_awards SET clawbacks = clawbacks + 1"),
     ("lifetime points equal awards less clawbacks", "UPDATE points.order_awards SET clawed_back = clawed_back - 1"),
+    ("campaigns' spending equals their bonuses", "UPDATE points.order_awards SET bonuses = '[]'"),
+    ("campaigns' spending equals their bonuses", "DELETE FROM points.campaigns"),
     ("refunds equal their sum", "DELETE FROM points.order_awards"),
     ("redemptions equal balances", "UPDATE points.reward_redemptions SET status = 'cancelled' WHERE status = 'issued'"),
     ("redemptions equal balances", "UPDATE points.balances SET held = 0"),
@@ -35,6 +38,7 @@ MORE = [
 
 
 async def a_bit_of_everything(points: Points, merchant_id: str) -> None:
+    await points.run_campaign(merchant_id)
     order_id = await points.earn(400, merchant_id=merchant_id)
     await points.apply(delivery(merchant_id, refund=refund(order_id=order_id, base="50")))
     points.issuer.answers = [Issued(by="local"), TimeoutError()]
