@@ -10,7 +10,7 @@ from loyalnest.api_gateway.events import OrderFacts
 from loyalnest.kit.events import Event
 from loyalnest.kit.rules_projection import VersionedRules
 from loyalnest.points import awards, bonuses, ledger
-from loyalnest.points.bonuses import Campaigns
+from loyalnest.points.bonuses import Campaign, Campaigns
 from loyalnest.points.events import CampaignBonus, PointsClawedBack, PointsEarned, ProductSpend
 from loyalnest.points.models import Member, OrderAward, Origin
 from loyalnest.points.rates import net_base
@@ -38,6 +38,9 @@ class Decisions:
         self._known = known
         self._rules = known.rules
         self._now = known.now
+        self._campaigns: dict[str, list[Campaign]] = {}
+        for (merchant_id, _), campaign in known.campaigns.items():
+            self._campaigns.setdefault(merchant_id, []).append(campaign)
         self._changed_orders: dict[Key, None] = {}
         self.events: list[Event] = []
 
@@ -60,9 +63,8 @@ class Decisions:
             now=self._now,
         )
         if accrual is not None:
-            if self._known.campaigns:
-                own = [each for key, each in self._known.campaigns.items() if key[0] == merchant_id]
-                bonuses.give(award, order, own, tier.name, self._known.segments.get(buyer, ""))
+            if campaigns := self._campaigns.get(merchant_id):
+                bonuses.give(award, order, campaigns, tier.name, self._known.segments.get(buyer, ""))
             self._post_accrual(accrual)
             # Refunds and a cancellation that came before count from now on.
             self._changed_orders[merchant_id, order.order_id] = None

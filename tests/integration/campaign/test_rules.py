@@ -2,11 +2,12 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
 from fixtures.mortal import killed_before_each_statement, until_death
 from integration.campaign.support import Campaign, earned, joined, new_rules
-from loyalnest.kit.errors import NotFound
+from loyalnest.kit.errors import InvalidInput, NotFound
 
 STEEP = {"Bronze": 0, "Silver": 150, "Gold": 500}
 
@@ -26,6 +27,23 @@ async def test_new_thresholds_move_everybody(campaign: Campaign) -> None:
         (2, "Bronze", False),
     ]
     assert await campaign.jobs.reevaluate() == 0
+
+
+async def test_a_start_keeps_the_rules_that_are_there(campaign: Campaign) -> None:
+    await campaign.give(joined(1), new_rules(2, ladder=STEEP))
+    await campaign.jobs.reevaluate()
+    await asyncio.gather(*(campaign.add_merchant(ladder={"Only": 0}) for _ in range(5)))
+    assert [each.threshold for each in (await campaign.tiers.tiers("acme"))[0]] == [0, 150, 500]
+    assert await campaign.jobs.reevaluate() == 0
+
+
+async def test_rules_that_cannot_be_read_leave_those_before_in_force(campaign: Campaign) -> None:
+    broken = msgspec.structs.replace(
+        new_rules(2), payload=new_rules(2, ladder=STEEP).payload.replace(b'"points', b'"pts')
+    )
+    with pytest.raises(InvalidInput):
+        await campaign.projection.settings_changed([broken])
+    assert [each.threshold for each in (await campaign.tiers.tiers("acme"))[0]] == [0, 100, 500]
 
 
 async def test_an_older_version_and_equal_tiers_evaluate_nobody(campaign: Campaign) -> None:
