@@ -16,7 +16,7 @@ from loyalnest.kit.errors import Conflict, Forbidden, InvalidInput, NotFound, Pr
 from loyalnest.kit.rpc import Channels, MethodTable
 
 Call = Callable[..., Awaitable[Any]]
-PLAN = {
+PLAN: dict[str, Any] = {
     "name": "Double",
     "multiplier": "2.50",
     "starts_at": "2026-01-10T13:00:00+01:00",

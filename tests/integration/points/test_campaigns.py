@@ -11,6 +11,7 @@ import pytest
 from fixtures.mortal import MortalDatabase
 from integration.points.mortal import killed_before_each_statement
 from integration.points.support import START, Points, campaign, delivery, line, new_number, order, refund, segment
+from loyalnest.api_gateway.events import LineFacts
 from loyalnest.campaign.events import TierChanged
 from loyalnest.kit.database import Connection, Pools
 
@@ -75,8 +76,8 @@ async def test_each_line_earns_by_the_best_campaign_and_they_do_not_add_up(point
     assert (await points.spent(FIRST), await points.spent(SECOND)) == (60, 80)
     assert await awarded(points, lines=[line(9, "100")]) == 200
     assert await awarded(points) == 200  # a base without lines is of no product
-    gift = {"line_id": 3, "product_id": 7, "quantity": 1, "base": Decimal(500), "gift_card": True}
-    assert await awarded(points, lines=[line(8, "100"), type(line(1, "1"))(**gift)]) == 200
+    gift = LineFacts(line_id=3, product_id=7, quantity=1, base=Decimal(500), gift_card=True)
+    assert await awarded(points, lines=[line(8, "100"), gift]) == 200
 
 
 async def test_a_fixed_number_of_points_is_multiplied_by_the_lines_share(points: Points) -> None:

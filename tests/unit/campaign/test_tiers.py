@@ -126,11 +126,16 @@ def test_a_members_moments_go_up_whatever_the_clock_does() -> None:
     assert first is not None
     assert second is not None
     assert first.changed_at < second.changed_at
-    assert (second.previous_tier, second.tier, second.multiplier, second.upgrade) == ("Tier 0", "Tier 100", 2, True)
+    assert (second.previous_tier, second.tier, second.multiplier, second.upgrade) == (
+        "Tier 0",
+        "Tier 100",
+        Decimal(2),
+        True,
+    )
     assert settle(member, Standing(1, 150), rules(0, 100), now) is None
     gone = settle(member, Standing(-1, 150), rules(), now)
     assert gone is not None
-    assert (gone.tier, gone.multiplier, gone.upgrade) == ("", 1, False)
+    assert (gone.tier, gone.multiplier, gone.upgrade) == ("", Decimal(1), False)
 
 
 moments = st.none() | st.integers(0, 5).map(lambda days: datetime(2026, 1, 1 + days, tzinfo=UTC))
