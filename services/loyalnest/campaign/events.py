@@ -11,7 +11,8 @@ from loyalnest.kit.events import Payload
 class TierChanged(Payload, frozen=True, kw_only=True):
     """A customer moved to another VIP tier; orders that are paid from now on earn at its multiplier.
 
-    previous_tier: empty for a customer who had none. upgrade: whether the new tier is above the one before.
+    tier: empty, with the multiplier 1, once the program has no tiers any more. previous_tier: empty for a customer who
+    had none; equal to `tier` if only the multiplier changed. upgrade: whether the new tier is above the one before.
     """
 
     topic: ClassVar[str] = "tier.changed"

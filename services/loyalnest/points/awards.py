@@ -5,63 +5,58 @@ Any order of arrival and any repetition of an order's deliveries ends in the sam
 - the first delivery that says paid makes the award, later ones change nothing;
 - refunds are counted once by their id, whether they come before the order, alone or inside its body;
 - after each delivery the award is brought to what should stand, by the rate it was made with.
+
+Bonus campaigns are the exception: what they add depends on what they are when the award is made (see `bonuses`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from decimal import ROUND_FLOOR, Context, Decimal
+from decimal import Decimal
+from uuid import UUID
 
 from loyalnest.api_gateway.events import OrderFacts
 from loyalnest.kit.program import EarningRule
-from loyalnest.points.models import OrderAward
-
-MAX_POINTS = 10**15
-"""No single award may exceed this, so that sums stay far inside a 64-bit integer."""
-
-_EXACT = Context(prec=100, rounding=ROUND_FLOOR)
-"""Wide enough for every product of a base, a rate and a multiplier, so that nothing is rounded before the floor."""
+from loyalnest.points.models import AwardBonus, OrderAward
+from loyalnest.points.rates import in_proportion, net_base, points_for
 
 
 @dataclass(frozen=True, slots=True)
 class Accrual:
-    """Points that an order has just earned (0 is possible: it still counts as an order)."""
+    """An order has just earned, be it 0 points: it still counts as an order."""
 
     award: OrderAward
-    points: int
-    placed_at: datetime
-    currency: str
+    order: OrderFacts
 
 
 @dataclass(frozen=True, slots=True)
 class Clawback:
-    """Points of an award that no longer stand. `number` counts the award's clawbacks from 1."""
+    """Points of an award that no longer stand. `number` counts the award's clawbacks from 1.
+
+    returned: what of them campaigns had given.
+    """
 
     award: OrderAward
     points: int
     number: int
+    returned: tuple[tuple[UUID, int], ...] = ()
 
 
 def standing_points(award: OrderAward) -> int:
-    """Points of `award` that should stand now.
+    """Points of `award` that should stand now, without what campaigns gave.
 
     By rate: floor((base − refunded base) × points per unit × multiplier). For a fixed number of points per order the
     same share of it: floor(points × multiplier × (base − refunded base) / base). A cancelled order leaves 0.
     """
     if award.cancelled or award.base is None:
         return 0
-    return _points_for(award, award.base, max(Decimal(0), _EXACT.subtract(award.base, award.refunded_base)))
+    return points_for(award, award.base, net_base(award, award.base))
 
 
-def _points_for(award: OrderAward, base: Decimal, net: Decimal) -> int:
-    if award.points_per_unit is not None:
-        points = _EXACT.multiply(_EXACT.multiply(net, award.points_per_unit), award.multiplier)
-    elif award.fixed_points is not None:
-        points = _EXACT.multiply(Decimal(award.fixed_points), award.multiplier)
-        if base > 0:
-            points = _EXACT.divide_int(_EXACT.multiply(points, net), base)
-    else:
+def standing_bonus(award: OrderAward, bonus: AwardBonus) -> int:
+    """Points of `bonus` that should stand now: floor(points × (base − refunded base) / base), 0 if cancelled."""
+    if award.cancelled or award.base is None:
         return 0
-    return min(MAX_POINTS, int(points))
+    return in_proportion(bonus.points, award.base, net_base(award, award.base))
 
 
 def earn(
@@ -89,15 +84,26 @@ def earn(
         award.rule = rule.name
         award.points_per_unit = rule.points_per_unit
         award.fixed_points = rule.points
-    award.awarded = _points_for(award, order.base, order.base)
-    return Accrual(award, award.awarded, order.placed_at, order.currency)
+    award.awarded = points_for(award, order.base, order.base)
+    return Accrual(award, order)
 
 
 def claw_back_excess(award: OrderAward) -> Clawback | None:
-    """Bring the award down to what should stand. None if nothing is over."""
-    excess = award.awarded - award.clawed_back - standing_points(award)
-    if award.awarded_at is None or excess <= 0:
+    """Bring the award and its bonuses down to what should stand. None if nothing is over."""
+    if award.awarded_at is None:
         return None
+    standing = [standing_bonus(award, bonus) for bonus in award.bonuses]
+    excess = award.awarded - award.clawed_back - standing_points(award) - sum(standing)
+    if excess <= 0:
+        return None
+    returned = tuple(
+        (bonus.campaign_id, bonus.points - bonus.clawed_back - stands)
+        for bonus, stands in zip(award.bonuses, standing, strict=True)
+        if bonus.points - bonus.clawed_back > stands
+    )
+    award.bonuses = tuple(
+        replace(bonus, clawed_back=bonus.points - stands) for bonus, stands in zip(award.bonuses, standing, strict=True)
+    )
     award.clawed_back += excess
     award.clawbacks += 1
-    return Clawback(award, excess, award.clawbacks)
+    return Clawback(award, excess, award.clawbacks, returned)

@@ -55,7 +55,7 @@ class PointsEarned(Payload, frozen=True, kw_only=True):
 class PointsClawedBack(Payload, frozen=True, kw_only=True):
     """A refund or a cancellation changed an order that had earned.
 
-    points: taken back by this change; may be 0.
+    points: taken back by this change; may be 0. clawed_back: of the award in all so far, this change included.
     net_base: what the order is worth now: its base less all its refunds, 0 if cancelled.
     """
 
@@ -66,6 +66,7 @@ class PointsClawedBack(Payload, frozen=True, kw_only=True):
     points: int
     net_base: Decimal
     cancelled: bool
+    clawed_back: int = 0
 
 
 class PointsRedeemed(Payload, frozen=True, kw_only=True):

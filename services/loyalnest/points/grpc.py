@@ -8,6 +8,7 @@ from loyalnest.points import points_pb2 as pb
 from loyalnest.points.points_pb2_grpc import PointsServiceServicer
 from loyalnest.points.redemption_repository import Redemption
 from loyalnest.points.redemptions import Redemptions
+from loyalnest.points.rows import bonuses_of
 from loyalnest.points.service import Balance, PointsService
 
 
@@ -43,6 +44,10 @@ class PointsGrpc(PointsServiceServicer):
             awarded=row["awarded"],
             clawed_back=row["clawed_back"],
             awarded_at=time_text(row["awarded_at"]),
+            bonuses=[
+                pb.OrderBonus(campaign_id=str(each.campaign_id), points=each.points, clawed_back=each.clawed_back)
+                for each in bonuses_of(row["bonuses"])
+            ],
         )
 
     async def AdjustPoints(self, request: pb.AdjustPointsRequest, context: Any) -> pb.AdjustPointsResponse:
@@ -105,6 +110,19 @@ class PointsGrpc(PointsServiceServicer):
             lifetime_earned=totals.lifetime_earned,
             lifetime_redeemed=totals.lifetime_redeemed,
             orders=totals.orders,
+        )
+
+    async def ListCampaignSpending(
+        self, request: pb.ListCampaignSpendingRequest, context: Any
+    ) -> pb.ListCampaignSpendingResponse:
+        found = await self._service.campaign_spending(
+            required_merchant(), [uuid_of(each, "campaign") for each in request.campaign_ids]
+        )
+        return pb.ListCampaignSpendingResponse(
+            spending=[
+                pb.CampaignSpending(campaign_id=str(campaign_id), spent_points=points)
+                for campaign_id, points in found.items()
+            ]
         )
 
     async def VerifyLedger(self, request: pb.VerifyLedgerRequest, context: Any) -> pb.VerifyLedgerResponse:

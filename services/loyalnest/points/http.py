@@ -2,11 +2,11 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from loyalnest.kit.environment import Environment
-from loyalnest.kit.http.fields import CustomerId, PageSize, PageToken, ShortText
+from loyalnest.kit.http.fields import CustomerId, IdempotencyKey, PageSize, PageToken, ShortText
 from loyalnest.points import points_pb2 as pb
 from loyalnest.points.points_pb2_grpc import PointsServiceStub
 
@@ -119,12 +119,6 @@ class TotalsView(BaseModel):
     debt: int
     lifetime_earned: int
     lifetime_redeemed: int
-
-
-IdempotencyKey = Annotated[
-    str,
-    Header(alias="Idempotency-Key", min_length=1, max_length=200, description="The same key never acts twice."),
-]
 
 
 def routes(environment: Environment) -> APIRouter:

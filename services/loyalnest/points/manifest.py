@@ -3,7 +3,7 @@
 from loyalnest.admin_core.events import AuditLog, GdprRequestConfirmed, GdprRequestCreated
 from loyalnest.api_gateway.events import WebhookReceived
 from loyalnest.auth.auth_pb2_grpc import AuthServiceStub
-from loyalnest.campaign.events import TierChanged
+from loyalnest.campaign.events import CampaignChanged, TierChanged
 from loyalnest.core.events import SettingsChanged
 from loyalnest.kit.environment import Environment
 from loyalnest.kit.privacy import PrivacyRequests
@@ -26,6 +26,7 @@ from loyalnest.points.referral_rewards import ReferralRewards
 from loyalnest.points.service import PointsService
 from loyalnest.points.verification import NightlyVerification
 from loyalnest.referrals.events import ReferralCompleted, ReferralReversed
+from loyalnest.rfm.events import RfmUpdated
 
 __all__ = ["SERVICE"]
 
@@ -50,6 +51,8 @@ def build(environment: Environment) -> Parts:
             Consumer(TierChanged.topic, projections.tier_changed),
             Consumer(ReferralCompleted.topic, rewards.completed),
             Consumer(ReferralReversed.topic, rewards.reversed),
+            Consumer(CampaignChanged.topic, projections.campaign_changed),
+            Consumer(RfmUpdated.topic, projections.segment_changed),
             Consumer(GdprRequestCreated.topic, privacy.handle, batch=10),
         ),
         jobs=(
@@ -83,6 +86,8 @@ SERVICE = Service(
         WebhookReceived.topic,
         SettingsChanged.topic,
         TierChanged.topic,
+        CampaignChanged.topic,
+        RfmUpdated.topic,
         ReferralCompleted.topic,
         ReferralReversed.topic,
         GdprRequestCreated.topic,

@@ -110,6 +110,15 @@ class Transaction:
     created_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class AwardBonus:
+    """What a bonus campaign added to an award, and how many points of it were clawed back."""
+
+    campaign_id: UUID
+    points: int
+    clawed_back: int = 0
+
+
 @dataclass(slots=True)
 class OrderAward:
     """What an order has earned, and by which rule, so that a refund is reckoned by that rule and no later one.
@@ -120,6 +129,7 @@ class OrderAward:
     multiplier: of the customer's tier when it earned.
     awarded, clawed_back: points; clawed_back never exceeds awarded.
     clawbacks: how many were posted; numbers their business keys.
+    bonuses: what of `awarded` campaigns gave; their `clawed_back` is part of the award's.
     """
 
     merchant_id: str
@@ -138,3 +148,4 @@ class OrderAward:
     clawed_back: int = 0
     clawbacks: int = 0
     lot_id: UUID | None = None
+    bonuses: tuple[AwardBonus, ...] = ()

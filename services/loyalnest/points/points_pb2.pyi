@@ -250,6 +250,31 @@ class GetOrderAwardRequest(_message.Message):
 Global___GetOrderAwardRequest: _TypeAlias = GetOrderAwardRequest  # noqa: Y015
 
 @_typing.final
+class OrderBonus(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
+    POINTS_FIELD_NUMBER: _builtins.int
+    CLAWED_BACK_FIELD_NUMBER: _builtins.int
+    campaign_id: _builtins.str
+    points: _builtins.int
+    clawed_back: _builtins.int
+    def __init__(
+        self,
+        *,
+        campaign_id: _builtins.str = ...,
+        points: _builtins.int = ...,
+        clawed_back: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "clawed_back", b"clawed_back", "points", b"points"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OrderBonus: _TypeAlias = OrderBonus  # noqa: Y015
+
+@_typing.final
 class OrderAward(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -265,6 +290,7 @@ class OrderAward(_message.Message):
     AWARDED_FIELD_NUMBER: _builtins.int
     CLAWED_BACK_FIELD_NUMBER: _builtins.int
     AWARDED_AT_FIELD_NUMBER: _builtins.int
+    BONUSES_FIELD_NUMBER: _builtins.int
     order_id: _builtins.int
     customer_id: _builtins.int
     base: _builtins.str
@@ -277,6 +303,10 @@ class OrderAward(_message.Message):
     awarded: _builtins.int
     clawed_back: _builtins.int
     awarded_at: _builtins.str
+    @_builtins.property
+    def bonuses(self) -> _containers.RepeatedCompositeFieldContainer[Global___OrderBonus]:
+        """What of `awarded` bonus campaigns gave."""
+
     def __init__(
         self,
         *,
@@ -292,10 +322,11 @@ class OrderAward(_message.Message):
         awarded: _builtins.int = ...,
         clawed_back: _builtins.int = ...,
         awarded_at: _builtins.str = ...,
+        bonuses: _abc.Iterable[Global___OrderBonus] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["awarded", b"awarded", "awarded_at", b"awarded_at", "base", b"base", "cancelled", b"cancelled", "clawed_back", b"clawed_back", "customer_id", b"customer_id", "multiplier", b"multiplier", "order_id", b"order_id", "points_per_unit", b"points_per_unit", "refunded_base", b"refunded_base", "rule", b"rule", "settings_version", b"settings_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["awarded", b"awarded", "awarded_at", b"awarded_at", "base", b"base", "bonuses", b"bonuses", "cancelled", b"cancelled", "clawed_back", b"clawed_back", "customer_id", b"customer_id", "multiplier", b"multiplier", "order_id", b"order_id", "points_per_unit", b"points_per_unit", "refunded_base", b"refunded_base", "rule", b"rule", "settings_version", b"settings_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -707,3 +738,67 @@ class VerifyLedgerResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___VerifyLedgerResponse: _TypeAlias = VerifyLedgerResponse  # noqa: Y015
+
+@_typing.final
+class ListCampaignSpendingRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMPAIGN_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def campaign_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """At most 200."""
+
+    def __init__(
+        self,
+        *,
+        campaign_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_ids", b"campaign_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCampaignSpendingRequest: _TypeAlias = ListCampaignSpendingRequest  # noqa: Y015
+
+@_typing.final
+class CampaignSpending(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
+    SPENT_POINTS_FIELD_NUMBER: _builtins.int
+    campaign_id: _builtins.str
+    spent_points: _builtins.int
+    def __init__(
+        self,
+        *,
+        campaign_id: _builtins.str = ...,
+        spent_points: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "spent_points", b"spent_points"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CampaignSpending: _TypeAlias = CampaignSpending  # noqa: Y015
+
+@_typing.final
+class ListCampaignSpendingResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SPENDING_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def spending(self) -> _containers.RepeatedCompositeFieldContainer[Global___CampaignSpending]: ...
+    def __init__(
+        self,
+        *,
+        spending: _abc.Iterable[Global___CampaignSpending] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["spending", b"spending"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCampaignSpendingResponse: _TypeAlias = ListCampaignSpendingResponse  # noqa: Y015

@@ -89,6 +89,11 @@ class PointsServiceStub:
                 request_serializer=loyalnest_dot_points_dot_points__pb2.VerifyLedgerRequest.SerializeToString,
                 response_deserializer=loyalnest_dot_points_dot_points__pb2.VerifyLedgerResponse.FromString,
                 _registered_method=True)
+        self.ListCampaignSpending = channel.unary_unary(
+                '/points.v1.PointsService/ListCampaignSpending',
+                request_serializer=loyalnest_dot_points_dot_points__pb2.ListCampaignSpendingRequest.SerializeToString,
+                response_deserializer=loyalnest_dot_points_dot_points__pb2.ListCampaignSpendingResponse.FromString,
+                _registered_method=True)
 
 
 class PointsServiceServicer:
@@ -169,6 +174,13 @@ class PointsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListCampaignSpending(self, request, context):
+        """What bonus campaigns have given, less what refunds took back; those that are not known here are left out.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PointsServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -226,6 +238,11 @@ def add_PointsServiceServicer_to_server(servicer, server):
                     servicer.VerifyLedger,
                     request_deserializer=loyalnest_dot_points_dot_points__pb2.VerifyLedgerRequest.FromString,
                     response_serializer=loyalnest_dot_points_dot_points__pb2.VerifyLedgerResponse.SerializeToString,
+            ),
+            'ListCampaignSpending': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCampaignSpending,
+                    request_deserializer=loyalnest_dot_points_dot_points__pb2.ListCampaignSpendingRequest.FromString,
+                    response_serializer=loyalnest_dot_points_dot_points__pb2.ListCampaignSpendingResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -525,6 +542,33 @@ class PointsService:
             '/points.v1.PointsService/VerifyLedger',
             loyalnest_dot_points_dot_points__pb2.VerifyLedgerRequest.SerializeToString,
             loyalnest_dot_points_dot_points__pb2.VerifyLedgerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCampaignSpending(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/points.v1.PointsService/ListCampaignSpending',
+            loyalnest_dot_points_dot_points__pb2.ListCampaignSpendingRequest.SerializeToString,
+            loyalnest_dot_points_dot_points__pb2.ListCampaignSpendingResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -36,6 +36,8 @@ class PointsServiceStub:
     GetProgramTotals: _aio.UnaryUnaryMultiCallable[_points_pb2.GetProgramTotalsRequest, _points_pb2.ProgramTotals]
     """Sums over all customers, and what is wrong with the ledger (nothing, or it is a bug)."""
     VerifyLedger: _aio.UnaryUnaryMultiCallable[_points_pb2.VerifyLedgerRequest, _points_pb2.VerifyLedgerResponse]
+    ListCampaignSpending: _aio.UnaryUnaryMultiCallable[_points_pb2.ListCampaignSpendingRequest, _points_pb2.ListCampaignSpendingResponse]
+    """What bonus campaigns have given, less what refunds took back; those that are not known here are left out."""
 
 class PointsServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -123,5 +125,13 @@ class PointsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _points_pb2.VerifyLedgerRequest,
         context: _aio.ServicerContext[_points_pb2.VerifyLedgerRequest, _abc.Awaitable[_points_pb2.VerifyLedgerResponse]],
     ) -> _abc.Awaitable[_points_pb2.VerifyLedgerResponse]: ...
+
+    @_abc_1.abstractmethod
+    def ListCampaignSpending(
+        self,
+        request: _points_pb2.ListCampaignSpendingRequest,
+        context: _aio.ServicerContext[_points_pb2.ListCampaignSpendingRequest, _abc.Awaitable[_points_pb2.ListCampaignSpendingResponse]],
+    ) -> _abc.Awaitable[_points_pb2.ListCampaignSpendingResponse]:
+        """What bonus campaigns have given, less what refunds took back; those that are not known here are left out."""
 
 def add_PointsServiceServicer_to_server(servicer: PointsServiceServicer, server: _aio.Server) -> None: ...

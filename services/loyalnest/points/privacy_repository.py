@@ -79,10 +79,14 @@ _CHANGES = {
         UPDATE points.balances b SET customer_id = k.pseudonym
         FROM {CUSTOMERS} WHERE b.merchant_id = $1 AND b.customer_id = k.customer_id
     """,
-    # A pseudonym never orders, so it needs no multiplier.
+    # A pseudonym never orders, so it needs no multiplier and no segment.
     "tiers": f"""
         DELETE FROM points.customer_tiers t
         USING {CUSTOMERS} WHERE t.merchant_id = $1 AND t.customer_id = k.customer_id
+    """,
+    "segments": f"""
+        DELETE FROM points.customer_segments s
+        USING {CUSTOMERS} WHERE s.merchant_id = $1 AND s.customer_id = k.customer_id
     """,
 }
 
@@ -118,6 +122,10 @@ _HELD = {
         SELECT to_jsonb(r) FROM points.customer_tiers r
         WHERE r.merchant_id = $1 AND r.customer_id = ANY($2::bigint[])
     """,
+    "segments": """
+        SELECT to_jsonb(r) FROM points.customer_segments r
+        WHERE r.merchant_id = $1 AND r.customer_id = ANY($2::bigint[])
+    """,
 }
 
 _FOLLOWING = """
@@ -129,8 +137,11 @@ _FOLLOWING = """
     UNION
     (SELECT t.customer_id FROM points.customer_tiers t
      WHERE t.merchant_id = $1 AND t.customer_id > 0 ORDER BY t.customer_id LIMIT $2)
+    UNION
+    (SELECT s.customer_id FROM points.customer_segments s
+     WHERE s.merchant_id = $1 AND s.customer_id > 0 ORDER BY s.customer_id LIMIT $2)
     ORDER BY customer_id LIMIT $2
 """
-"""Orders without points and tiers are known of customers who have no balance."""
+"""Orders without points, tiers and segments are known of customers who have no balance."""
 
 LEDGER = PseudonymisedRows(locks=_LOCKS, changes=_CHANGES, following=_FOLLOWING, rows=_HELD)

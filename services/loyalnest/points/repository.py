@@ -17,6 +17,7 @@ from loyalnest.kit.errors import RaceLost
 from loyalnest.points.models import Lot, Member, OrderAward, Transaction
 from loyalnest.points.rows import (
     as_json,
+    award_of,
     award_values,
     flat,
     lot_state,
@@ -45,7 +46,7 @@ class Book:
             """
             SELECT a.merchant_id, a.order_id, a.customer_id, a.base, a.refunded_base, a.cancelled, a.awarded_at, a.rule,
                    a.points_per_unit, a.fixed_points, a.multiplier, a.settings_version, a.awarded, a.clawed_back,
-                   a.clawbacks, a.lot_id
+                   a.clawbacks, a.lot_id, a.bonuses
             FROM unnest($1::text[], $2::bigint[]) AS k(merchant_id, order_id)
             JOIN points.order_awards a ON a.merchant_id = k.merchant_id AND a.order_id = k.order_id
             ORDER BY a.merchant_id, a.order_id
@@ -55,9 +56,9 @@ class Book:
             orders,
         )
         for row in rows:
-            award = OrderAward(*row.values())
+            award = award_of(row.values())
             self.awards[award.merchant_id, award.order_id] = award
-            self._awards_as_stored[award.merchant_id, award.order_id] = tuple(row.values())
+            self._awards_as_stored[award.merchant_id, award.order_id] = award_values(award)
         for merchant_id, order_id in zip(merchants, orders, strict=True):
             self.awards.setdefault((merchant_id, order_id), OrderAward(merchant_id, order_id))
 
@@ -141,7 +142,7 @@ class Book:
                     cancelled = v.cancelled, awarded_at = v.awarded_at, rule = v.rule,
                     points_per_unit = v.points_per_unit, fixed_points = v.fixed_points, multiplier = v.multiplier,
                     settings_version = v.settings_version, awarded = v.awarded, clawed_back = v.clawed_back,
-                    clawbacks = v.clawbacks, lot_id = v.lot_id
+                    clawbacks = v.clawbacks, lot_id = v.lot_id, bonuses = v.bonuses
                 FROM {_AWARD_ROWS}
                 WHERE a.merchant_id = v.merchant_id AND a.order_id = v.order_id
                 """,
@@ -279,11 +280,11 @@ def sorted_columns(keys: Iterable[tuple[Any, Any]]) -> tuple[list[Any], list[Any
 
 
 _AWARD_COLUMNS = """merchant_id, order_id, customer_id, base, refunded_base, cancelled, awarded_at, rule,
-    points_per_unit, fixed_points, multiplier, settings_version, awarded, clawed_back, clawbacks, lot_id"""
+    points_per_unit, fixed_points, multiplier, settings_version, awarded, clawed_back, clawbacks, lot_id, bonuses"""
 _AWARD_ROWS = """json_to_recordset($1::json) AS v(merchant_id text, order_id bigint, customer_id bigint, base numeric,
     refunded_base numeric, cancelled boolean, awarded_at timestamptz, rule text, points_per_unit numeric,
     fixed_points bigint, multiplier numeric, settings_version int, awarded bigint, clawed_back bigint, clawbacks int,
-    lot_id uuid)"""
+    lot_id uuid, bonuses jsonb)"""
 _LOT_COLUMNS = """merchant_id, lot_id, customer_id, order_id, granted, remaining, expired, pending, available_at,
     expires_at"""
 _LOT_ROWS = """json_to_recordset($1::json) AS v(merchant_id text, lot_id uuid, customer_id bigint, order_id bigint,

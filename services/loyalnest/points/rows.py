@@ -1,15 +1,28 @@
 """How awards, lots, members and transactions are written for the repository's statements (see ADR 6)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import Any
 
 import msgspec
 
-from loyalnest.points.models import Lot, Member, OrderAward, Transaction
+from loyalnest.points.models import AwardBonus, Lot, Member, OrderAward, Transaction
 
 award_values = attrgetter(*OrderAward.__dataclass_fields__)
 _encoder = msgspec.json.Encoder(decimal_format="string")
+_bonuses = msgspec.json.Decoder(tuple[AwardBonus, ...])
+
+
+def award_of(values: Iterable[Any]) -> OrderAward:
+    """The award that a row's values make, which come in the order of its fields."""
+    fields = list(values)
+    fields[-1] = bonuses_of(fields[-1])
+    return OrderAward(*fields)
+
+
+def bonuses_of(text: str) -> tuple[AwardBonus, ...]:
+    """An award's bonuses, as they are stored."""
+    return () if text == "[]" else _bonuses.decode(text)
 
 
 def flat(row: Transaction) -> dict[str, Any]:

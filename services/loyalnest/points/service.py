@@ -1,8 +1,10 @@
 """What points does on request: balances, history, adjustments, and proving the ledger."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from loyalnest.admin_core.events import AuditLog
 from loyalnest.kit.clock import Clock
@@ -11,10 +13,10 @@ from loyalnest.kit.database import Connection, Database
 from loyalnest.kit.errors import Conflict, InvalidInput, NotFound, PreconditionFailed
 from loyalnest.kit.events import Event
 from loyalnest.kit.outbox import Outbox
-from loyalnest.kit.paging import page_limit, page_of, uuid_after
+from loyalnest.kit.paging import MAX_PAGE, page_limit, page_of, uuid_after
 from loyalnest.kit.program import Program, ProgramRules
 from loyalnest.kit.rules_projection import RulesProjection
-from loyalnest.points import balance_repository, ledger, verification_repository
+from loyalnest.points import balance_repository, campaign_repository, ledger, verification_repository
 from loyalnest.points.balance_repository import Totals
 from loyalnest.points.events import PointsEarned
 from loyalnest.points.models import Member, Origin
@@ -94,6 +96,16 @@ class PointsService:
         if row is None:
             raise NotFound(f"No order {order_id} is known.")
         return row
+
+    async def campaign_spending(self, merchant_id: str, campaign_ids: Sequence[UUID]) -> Mapping[UUID, int]:
+        """What stands of the points that campaigns gave; those that are not known here are left out.
+
+        Raises InvalidInput for more than `MAX_PAGE` at once.
+        """
+        if len(campaign_ids) > MAX_PAGE:
+            raise InvalidInput(f"At most {MAX_PAGE} campaigns can be asked for at once.")
+        async with self._database.request(merchant_id) as connection:
+            return await campaign_repository.spending(connection, merchant_id, campaign_ids)
 
     async def adjust(self, merchant_id: str, customer_id: int, points: int, reason: str, key: str) -> Any:
         """Grant (`points` > 0) or deduct points, once per `key`. Returns the transaction.

@@ -1,6 +1,7 @@
 """All SQL of the customers' tiers, which points keeps to know their multipliers."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 
 from loyalnest.campaign.events import TierChanged
@@ -8,19 +9,30 @@ from loyalnest.kit.database import Connection
 from loyalnest.points.repository import Key, sorted_columns
 
 
-async def tier_multipliers(connection: Connection, keys: Iterable[Key]) -> dict[Key, Decimal]:
-    """The tier multiplier of each customer that has one; the others earn at 1."""
+@dataclass(frozen=True, slots=True)
+class CustomerTier:
+    """A customer's tier; empty for none."""
+
+    name: str = ""
+    multiplier: Decimal = Decimal(1)
+
+
+NO_TIER = CustomerTier()
+
+
+async def tiers_of(connection: Connection, keys: Iterable[Key]) -> dict[Key, CustomerTier]:
+    """The tier of each customer that has one; the others are in `NO_TIER`."""
     merchants, customers = sorted_columns(keys)
     rows = await connection.fetch(
         """
-        SELECT t.merchant_id, t.customer_id, t.multiplier
+        SELECT t.merchant_id, t.customer_id, t.tier, t.multiplier
         FROM unnest($1::text[], $2::bigint[]) AS k(merchant_id, customer_id)
         JOIN points.customer_tiers t ON t.merchant_id = k.merchant_id AND t.customer_id = k.customer_id
         """,
         merchants,
         customers,
     )
-    return {(row["merchant_id"], row["customer_id"]): row["multiplier"] for row in rows}
+    return {(row["merchant_id"], row["customer_id"]): CustomerTier(row["tier"], row["multiplier"]) for row in rows}
 
 
 async def upsert_tiers(connection: Connection, changes: Sequence[tuple[str, TierChanged]]) -> None:

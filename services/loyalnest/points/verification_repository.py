@@ -131,6 +131,20 @@ _CHECKS: dict[str, str] = {
         WHERE (coalesce(k.awarded, 0), coalesce(k.clawbacks, 0)) <> (coalesce(p.awarded, 0), coalesce(p.clawbacks, 0))
            OR coalesce(p.clawed_back, 0) > coalesce(k.clawed_back, 0)
     """,
+    "campaigns' spending equals their bonuses": """
+        WITH given AS (
+            SELECT b.campaign_id, sum(b.points - b.clawed_back) AS points
+            FROM points.order_awards a,
+                 jsonb_to_recordset(a.bonuses) AS b(campaign_id uuid, points bigint, clawed_back bigint)
+            WHERE a.merchant_id = $1 AND a.bonuses <> '[]' GROUP BY b.campaign_id
+        ), kept AS (
+            SELECT campaign_id, spent FROM points.campaigns WHERE merchant_id = $1
+        )
+        SELECT coalesce(k.campaign_id, g.campaign_id)::text AS subject,
+               format('spent %s, bonuses that stand %s', k.spent, g.points) AS detail
+        FROM kept k FULL JOIN given g ON g.campaign_id = k.campaign_id
+        WHERE coalesce(k.spent, 0) <> coalesce(g.points, 0)
+    """,
     "refunds equal their sum": """
         WITH refunds AS (
             SELECT order_id, sum(base) AS base FROM points.order_refunds WHERE merchant_id = $1 GROUP BY order_id

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import msgspec
@@ -14,9 +15,10 @@ import msgspec
 from fixtures.keys import KeyStore
 from loyalnest.admin_core.events import GdprRequestConfirmed, GdprRequestCreated
 from loyalnest.api_gateway.events import CustomerFacts, LineFacts, OrderFacts, RefundFacts, WebhookReceived
+from loyalnest.campaign.events import CampaignChanged
 from loyalnest.kit.crypto.keyring import KeyRing
 from loyalnest.kit.database import OUTAGES, Database, Pools
-from loyalnest.kit.events import Event
+from loyalnest.kit.events import Event, new_id
 from loyalnest.kit.outbox import Outbox
 from loyalnest.kit.privacy import PrivacyRequests
 from loyalnest.kit.program import ProgramRules
@@ -31,6 +33,7 @@ from loyalnest.points.redemptions import Redemptions
 from loyalnest.points.referral_rewards import ReferralRewards
 from loyalnest.points.service import PointsService
 from loyalnest.referrals.events import ReferralCompleted, ReferralReversed
+from loyalnest.rfm.events import RfmUpdated
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -105,6 +108,16 @@ class Points:
             for each in await self.told(GdprRequestConfirmed.topic)
         ]
 
+    async def run_campaign(self, merchant_id: str = "acme", campaign_id: UUID | None = None, **facts: Any) -> UUID:
+        """Let points know of a campaign. Returns its id."""
+        change = campaign(campaign_id, **facts)
+        await self.projections.campaign_changed([change.event(merchant_id, str(change.campaign_id))])
+        return change.campaign_id
+
+    async def spent(self, campaign_id: UUID, merchant_id: str = "acme") -> int:
+        """What a campaign has given, as points tells."""
+        return (await self.service.campaign_spending(merchant_id, [campaign_id]))[campaign_id]
+
     async def earn(self, points: int, customer_id: int = 1, merchant_id: str = "acme") -> int:
         """Let a customer earn `points` by a new order of one unit a point. Returns the order's id."""
         order_id = new_number()
@@ -155,6 +168,32 @@ def order(order_id: int = 1, customer_id: int | None = 1, base: object = "100", 
     """A paid order."""
     values: dict[str, Any] = {"paid": True, "placed_at": START, "currency": "USD"} | facts
     return OrderFacts(order_id=order_id, customer_id=customer_id, base=Decimal(str(base)), **values)
+
+
+def campaign(campaign_id: UUID | None = None, **facts: Any) -> CampaignChanged:
+    """A campaign of four weeks that doubles every order's points."""
+    values: dict[str, Any] = {
+        "version": 1,
+        "name": "Double",
+        "multiplier": Decimal(2),
+        "starts_at": START,
+        "ends_at": START + timedelta(days=28),
+        "changed_at": START,
+    } | facts
+    return CampaignChanged(campaign_id=campaign_id or new_id(), **values)
+
+
+def segment(name: str, customer_id: int = 1, previous: str = "", hours: int = 0, merchant_id: str = "acme") -> Event:
+    """A customer moved to another segment."""
+    return RfmUpdated(
+        customer_id=customer_id,
+        recency=5,
+        frequency=1,
+        monetary=1,
+        segment=name,
+        previous_segment=previous,
+        as_of=START + timedelta(hours=hours),
+    ).event(merchant_id, str(customer_id))
 
 
 def refund(refund_id: int = 1, order_id: int = 1, base: object = "10") -> RefundFacts:

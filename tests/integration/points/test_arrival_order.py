@@ -5,6 +5,7 @@ The model looks at the set of deliveries as a whole, with fractions, and knows n
 
 import asyncio
 from dataclasses import dataclass
+from decimal import Decimal
 from fractions import Fraction
 from itertools import pairwise
 from math import floor
@@ -19,6 +20,8 @@ from loyalnest.kit.events import Event
 EARLIER = 20
 """Base of an order that each customer made before, so that there are balances to lose an update of."""
 RATES = {"ones": "1", "parts": "0.75"}
+EXTRA = {"ones": Fraction(0), "parts": Fraction(3, 2)}
+"""What a campaign of one of the merchants adds to each point, without a budget that could run out."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +63,9 @@ def stories(draw: st.DrawFn) -> Story:
     return Story(tuple(orders), tuple(map(tuple, refunds)), tuple(told))
 
 
-def model(story: Story, rate: Fraction) -> dict[int, int]:
+def model(story: Story, rate: Fraction, extra: Fraction) -> dict[int, int]:
     """What each customer owns, below zero for a debt."""
-    owned = dict.fromkeys((1, 2), floor(EARLIER * rate))
+    owned = dict.fromkeys((1, 2), floor(EARLIER * rate) + floor(EARLIER * rate * extra))
     for index, (customer, cents) in enumerate(story.orders):
         about = [told for told in story.told if told.order == index]
         paid = any(told.kind in {"updated", "paid"} for told in about)
@@ -70,7 +73,9 @@ def model(story: Story, rate: Fraction) -> dict[int, int]:
             continue
         known = {number for told in about for number in told.refunds if number < len(story.refunds[index])}
         back = sum(story.refunds[index][number] for number in known)
-        owned[customer] += floor(Fraction(max(0, cents - back), 100) * rate)
+        net = Fraction(max(0, cents - back), 100)
+        bonus = floor(Fraction(cents, 100) * rate * extra)
+        owned[customer] += floor(net * rate) + (floor(bonus * net / Fraction(cents, 100)) if cents else 0)
     return owned
 
 
@@ -115,12 +120,14 @@ async def test_balances_do_not_depend_on_arrival(
 
     for merchant, rate in zip(merchants, RATES.values(), strict=True):
         await points.add_merchant(merchant, rate=rate)
+        if extra := EXTRA[merchant.split("-")[0]]:
+            await points.run_campaign(merchant, multiplier=1 + Decimal(float(extra)))
         await points.apply(*(delivery(merchant, order=order(each, each, EARLIER)) for each in (1, 2)))
     # Every batch goes to every consumer: overlapping orders, customers and deliveries.
     consumers = [batches[start:] + batches[:start] for start in range(len(batches))] if at_once else [batches]
     await asyncio.gather(*(apply_all(points, each) for each in consumers))
-    for merchant, story, rate in zip(merchants, two, RATES.values(), strict=True):
-        for customer, owned in model(story, Fraction(rate)).items():
+    for merchant, story, (name, rate) in zip(merchants, two, RATES.items(), strict=True):
+        for customer, owned in model(story, Fraction(rate), EXTRA[name]).items():
             assert await points.balances(merchant, customer) == (max(0, owned), 0, 0, max(0, -owned))
         assert await points.problems(merchant) == []
 

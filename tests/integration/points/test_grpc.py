@@ -149,6 +149,21 @@ async def test_an_award_tells_its_rule(points: Points, call: Call) -> None:
     assert (unpaid.base, unpaid.awarded, unpaid.awarded_at) == ("", 0, "")
 
 
+async def test_what_campaigns_gave(points: Points, call: Call) -> None:
+    campaign_id = str(await points.run_campaign())
+    await points.apply(delivery(order=order(4, refunds=[refund(1, 4, "25")])))
+    (bonus,) = (await call("GetOrderAward", order_id=4)).bonuses
+    assert (bonus.campaign_id, bonus.points, bonus.clawed_back) == (campaign_id, 100, 25)
+    unknown = "01890000-0000-7000-8000-000000000000"
+    found = await call("ListCampaignSpending", campaign_ids=[unknown, campaign_id])
+    assert [(each.campaign_id, each.spent_points) for each in found.spending] == [(campaign_id, 75)]
+    assert not (await call("ListCampaignSpending", merchant="globex", campaign_ids=[campaign_id])).spending
+    with pytest.raises(InvalidInput, match="is no campaign id"):
+        await call("ListCampaignSpending", campaign_ids=["x"])
+    with pytest.raises(InvalidInput, match="At most 200"):
+        await call("ListCampaignSpending", campaign_ids=[unknown] * 201)
+
+
 async def test_rewards_and_redemptions(points: Points, call: Call) -> None:
     await points.earn(350)
     rewards = (await call("ListRewards")).rewards

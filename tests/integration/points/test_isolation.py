@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from fixtures.privacy import asked
-from integration.points.support import Points, completed, delivery, refund
+from integration.points.support import Points, completed, delivery, refund, segment
 from loyalnest.campaign.events import TierChanged
 from loyalnest.kit.roles import request_role, worker_role
 from loyalnest.points.verification import NightlyVerification
@@ -28,6 +28,8 @@ async def tables(points: Points) -> list[str]:
 
 async def fill(points: Points, merchant_id: str) -> None:
     """A row in every table."""
+    await points.run_campaign(merchant_id)
+    await points.projections.segment_changed([segment("new", merchant_id=merchant_id)])
     order_id = await points.earn(200, merchant_id=merchant_id)
     await points.apply(delivery(merchant_id, refund=refund(order_id=order_id, base="1")))
     await points.redemptions.redeem(merchant_id, 1, "five-off", "key")

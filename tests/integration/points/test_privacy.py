@@ -11,7 +11,7 @@ import pytest
 
 from fixtures.privacy import asked, exported
 from integration.points.mortal import killed_before_each_statement
-from integration.points.support import Points, delivery, new_number, order, refund, until_applied
+from integration.points.support import Points, delivery, new_number, order, refund, segment, until_applied
 from loyalnest.campaign.events import TierChanged
 from loyalnest.kit.database import OUTAGES
 from loyalnest.kit.errors import PreconditionFailed, Unavailable
@@ -36,6 +36,7 @@ async def live(points: Points, merchant_id: str = "acme", customer_id: int = ANN
         delivery(merchant_id, order=order(new_number(), customer_id, "0.50")),
     )
     await points.projections.tier_changed([change.event(merchant_id, "1")])
+    await points.projections.segment_changed([segment("new", customer_id, merchant_id=merchant_id)])
     referral = ReferralCompleted(
         referral_id=str(number),
         referrer_id=customer_id,
@@ -87,7 +88,7 @@ async def test_nothing_says_whose_the_numbers_are(points: Points) -> None:
         await live(points, merchant_id)
     known = {
         "points_transactions", "ledger_entries", "lots", "balances", "order_awards", "reward_redemptions",
-        "customer_tiers",
+        "customer_tiers", "customer_segments",
     }  # fmt: skip
     assert await rows_with(points, ANNA) == known
     before, friend = await totals(points), await points.balances("acme", ANNA + 1)

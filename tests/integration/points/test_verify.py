@@ -14,6 +14,7 @@ CORRUPTIONS = {
     "lifetime points equal awards less clawbacks": "UPDATE points.balances SET lifetime_earned = lifetime_earned - 1",
     "reversed referrals have given nothing": "UPDATE points.referral_rewards SET reversed_at = NULL",
     "awards equal their postings": "UPDATE points.order_awards SET awarded = awarded + 1",
+    "campaigns' spending equals their bonuses": "UPDATE points.campaigns SET spent = spent + 1",
     "refunds equal their sum": "UPDATE points.order_refunds SET base = base + 1",
     "redemptions equal balances": "UPDATE points.reward_redemptions SET status = 'refused' WHERE status = 'held'",
     "redemptions equal their lots": "UPDATE points.redemption_lots SET points = points + 1",
@@ -38,6 +39,8 @@ MORE = [
         "lifetime points equal awards less clawbacks",
         "UPDATE points.points_transactions SET points = points + 1 WHERE source LIKE 'referral:%' AND kind = 'accrual'",
     ),
+    ("campaigns' spending equals their bonuses", "UPDATE points.order_awards SET bonuses = '[]'"),
+    ("campaigns' spending equals their bonuses", "DELETE FROM points.campaigns"),
     ("refunds equal their sum", "DELETE FROM points.order_awards"),
     ("redemptions equal balances", "UPDATE points.reward_redemptions SET status = 'cancelled' WHERE status = 'issued'"),
     ("redemptions equal balances", "UPDATE points.balances SET held = 0"),
@@ -45,6 +48,7 @@ MORE = [
 
 
 async def a_bit_of_everything(points: Points, merchant_id: str) -> None:
+    await points.run_campaign(merchant_id)
     order_id = await points.earn(400, merchant_id=merchant_id)
     await points.apply(delivery(merchant_id, refund=refund(order_id=order_id, base="50")))
     await points.referrals.completed([completed("kept", merchant_id), completed("gone", merchant_id)])

@@ -9,6 +9,7 @@ from loyalnest.api_gateway.events import OrderFacts
 from loyalnest.kit.program import EarningRule, Trigger
 from loyalnest.points import awards
 from loyalnest.points.models import OrderAward
+from loyalnest.points.rates import MAX_POINTS
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ONE = Decimal(1)
@@ -52,7 +53,7 @@ def test_points_are_the_floor_of_base_times_rate_times_multiplier(
 
 def test_no_award_exceeds_the_bound_that_keeps_sums_in_64_bits() -> None:
     award = earned("999999999999999", rule("1000000"), "100")
-    assert award.awarded == awards.MAX_POINTS
+    assert award.awarded == MAX_POINTS
     award.refunded_base = Decimal(1)
     assert awards.claw_back_excess(award) is None  # what should stand is still over the bound
 
@@ -79,13 +80,14 @@ def test_without_a_rule_an_order_counts_but_earns_nothing() -> None:
     award = OrderAward("acme", 1)
     accrual = awards.earn(award, order(), None, multiplier=ONE, settings_version=3, now=NOW)
     assert accrual is not None
-    assert (accrual.points, award.awarded_at, award.base, award.settings_version) == (0, NOW, Decimal(100), 3)
+    assert (award.awarded, award.awarded_at, award.base, award.settings_version) == (0, NOW, Decimal(100), 3)
 
 
 def test_what_decided_is_kept_with_the_award() -> None:
     award = OrderAward("acme", 1)
     accrual = awards.earn(award, order("20"), rule("2"), multiplier=Decimal("1.5"), settings_version=4, now=NOW)
-    assert accrual == awards.Accrual(award, 60, NOW, "EUR")
+    assert accrual == awards.Accrual(award, order("20"))
+    assert award.awarded == 60
     assert (award.rule, award.points_per_unit, award.fixed_points) == ("purchase", Decimal(2), None)
     assert (award.multiplier, award.settings_version, award.customer_id) == (Decimal("1.5"), 4, 1)
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loyalnest.rfm import events
 from loyalnest.rfm.scoring import GRID, SEGMENTS, CutPoints, other_places, recency_places, segment_of
 from unit.rfm import reference
 from unit.rfm.reference import PATTERNS, Values
@@ -99,7 +100,7 @@ def test_every_cell_is_in_exactly_one_segment(recency: int, frequency: int) -> N
 
 
 def test_segments_are_those_of_the_design_and_each_has_a_cell() -> None:
-    assert set(GRID) == set(SEGMENTS) == set(PATTERNS)
+    assert set(GRID) == set(SEGMENTS) == set(PATTERNS) == set(events.SEGMENTS)
     assert len(GRID) == 25
 
 

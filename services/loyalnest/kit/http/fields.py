@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import Query
+from fastapi import Header, Query
 from pydantic import AfterValidator, Field
 
 from loyalnest.kit.paging import MAX_PAGE
@@ -33,4 +33,8 @@ ShortText = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00
 PageSize = Annotated[int, Query(ge=1, le=MAX_PAGE, description="Rows of a page.")]
 PageToken = Annotated[
     str, Query(max_length=200, description="`next_page_token` of the page before; empty for the first.")
+]
+IdempotencyKey = Annotated[
+    str,
+    Header(alias="Idempotency-Key", min_length=1, max_length=200, description="The same key never acts twice."),
 ]

@@ -13,6 +13,7 @@ from loyalnest.kit.program.rules import (
     Referrals,
     Reward,
     Rfm,
+    TierQualification,
     Trigger,
     VipTier,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "RulesManagedBy",
     "ServiceOptions",
     "Shop",
+    "TierQualification",
     "Trigger",
     "VipTier",
     "load_programs",

@@ -104,7 +104,7 @@ class Earning(Model):
     """How customers earn.
 
     At most one rule per trigger: with two order rules it would be open which of them an award, its tier multiplier
-    and its clawback belong to. Several rules that add up or exclude each other come with campaigns.
+    and its clawback belong to. What is to give more for a while, or for some customers or products, is a campaign.
     """
 
     approval_days: Whole = Field(
@@ -213,14 +213,25 @@ class Referrals(Model):
 
 
 class VipTier(Model):
-    """A level that customers reach by the points they earned in their lifetime."""
+    """A level that customers reach by the points they earned: in their lifetime, or within `TierQualification`."""
 
     name: Title = Field(description="Name that customers see, unique in the program whatever its case.")
     threshold: PointsOrNone = Field(
-        description="Points earned in a lifetime at which the tier begins; the first has 0."
+        description="Points, of a lifetime or within tierQualification, at which the tier begins; the first has 0."
     )
     multiplier: Annotated[Decimal, Exact(most=100, places=4)] = Field(
         default=Decimal(1), description='What an order\'s points are multiplied by in this tier, in quotes: "1.25".'
+    )
+
+
+class TierQualification(Model):
+    """How long points count for VIP tiers, and for how long a tier that was reached is kept."""
+
+    months: Whole = Field(
+        ge=1,
+        le=60,
+        description="Months that earned points count for, and that a tier is kept after it was reached or last"
+        " qualified for. Then the points of these months decide.",
     )
 
 
@@ -248,6 +259,9 @@ class RuleFields(Model):
     tiers: tuple[VipTier, ...] = Field(
         default=(), max_length=20, description="VIP tiers, by ascending threshold; the first begins at 0."
     )
+    tier_qualification: TierQualification | None = Field(
+        default=None, description="Window in which points count for tiers. Absent: all of a lifetime count, for ever."
+    )
     rfm: Rfm = Field(default=Rfm(), description="When RFM scores are refreshed.")
 
     api_rules: ClassVar[tuple[Rule, ...]] = (
@@ -257,6 +271,11 @@ class RuleFields(Model):
         ),
         Rule("self.tiers.map(tier, tier.threshold).isSorted()", "must be in ascending order of threshold", ".tiers"),
         unique("tiers", "item.threshold", "each tier's threshold must be more than the one before, and two are equal"),
+        Rule(
+            "!has(self.tierQualification) || self.tiers.size() > 0",
+            "needs tiers that customers can qualify for; write tiers, or take it out",
+            ".tierQualification",
+        ),
     )
 
     @model_validator(mode="after")
@@ -269,6 +288,9 @@ class RuleFields(Model):
             if here <= below:
                 words = f"must be more than {below}, the threshold of the tier before it, found {here}"
                 problems.append((("tiers", index, "threshold"), words))
+        if self.tier_qualification is not None and not self.tiers:
+            words = "needs tiers that customers can qualify for; write tiers, or take it out"
+            problems.append((("tierQualification",), words))
         refuse("Rules", problems)
         return self
 

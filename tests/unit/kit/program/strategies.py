@@ -46,6 +46,8 @@ def specs(draw: st.DrawFn) -> dict[str, Any]:
         {"name": f"Stufe Ä{index}", "threshold": threshold, "multiplier": f"{draw(decimals(4, 100)):f}"}
         for index, threshold in enumerate([0, *thresholds])
     ]
+    if draw(st.booleans()):
+        spec["tierQualification"] = {"months": draw(st.integers(1, 60))}
     spec["rfm"] = {
         "timezone": draw(st.sampled_from(["UTC", "Europe/Berlin", "America/Argentina/Ushuaia", "Etc/GMT+5"]))
     }

@@ -24,6 +24,7 @@ DEFAULTS: dict[str, Any] = {
     "redemption": {"rewards": []},
     "referrals": None,
     "tiers": [],
+    "tierQualification": None,
     "rfm": {"schedule": "0 1 * * *", "timezone": "UTC"},
     "shop": {
         "domain": "acme.myshopify.com",

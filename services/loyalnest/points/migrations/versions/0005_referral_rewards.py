@@ -2,8 +2,8 @@
 
 from loyalnest.kit.migrations import protect, run
 
-revision = "0004"
-down_revision = "0003"
+revision = "0005"
+down_revision = "0004"
 SCHEMA = "points"
 
 
