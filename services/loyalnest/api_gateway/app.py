@@ -7,13 +7,14 @@ from fastapi import APIRouter, Depends, FastAPI
 from starlette.types import ASGIApp
 
 from loyalnest import __version__
-from loyalnest.api_gateway import openapi, proxy, status
+from loyalnest.api_gateway import openapi, proxy, proxy_badges, status
 from loyalnest.api_gateway.authentication import Authentication, Tokens
 from loyalnest.api_gateway.channels import with_later_channels
 from loyalnest.api_gateway.limits import Limit, Limiter
 from loyalnest.api_gateway.merchants import Merchants, lookup_by
 from loyalnest.api_gateway.webhooks import PREFIX, Webhooks
 from loyalnest.auth.auth_pb2_grpc import AuthServiceStub
+from loyalnest.gamification.gamification_pb2_grpc import GamificationServiceStub
 from loyalnest.kit.environment import Environment
 from loyalnest.kit.errors import InvalidInput
 from loyalnest.kit.http import problems
@@ -65,6 +66,11 @@ def build_app(environment: Environment) -> GatewayApp:
     if "points" in environment.services:
         points = PointsServiceStub(_channel(environment, "points"))
         app.include_router(proxy.routes(merchants, points, limiter, per_request, clock), responses=openapi.PUBLIC)
+    if "gamification" in environment.services:
+        badges = GamificationServiceStub(_channel(environment, "gamification"))
+        app.include_router(
+            proxy_badges.routes(merchants, badges, limiter, per_request, clock), responses=openapi.PUBLIC
+        )
     authenticated = Depends(Authentication(Tokens(auth, clock), limiter, per_request))
     for name, service in environment.services.items():
         if service.public_routes is not None:

@@ -8,8 +8,6 @@ Without Redis nothing is refused: a limit protects the platform, and shops must 
 import asyncio
 import contextvars
 import hashlib
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,14 +16,13 @@ from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, RedisError
 
 from loyalnest.api_gateway.metrics import LIMITS_SKIPPED
+from loyalnest.kit.breaker import Breaker
 from loyalnest.kit.errors import RateLimited
 
 log = structlog.get_logger(__name__)
 
 ANSWER_SECONDS: Final = 0.25
 """Longest wait for Redis."""
-PAUSE_SECONDS: Final = 2.0
-"""How long Redis is left alone after it failed; then one request tries it."""
 BURST_SECONDS: Final = 10
 """How many seconds' worth of requests may come at once."""
 
@@ -65,35 +62,6 @@ class Limit:
     def burst(self) -> int:
         """Requests that a rested key may make at once."""
         return max(1, self.per_minute * BURST_SECONDS // 60)
-
-
-class Breaker:
-    """Whether it is worth asking: no for `pause` seconds after a failure, then for one caller at a time."""
-
-    def __init__(self, pause: float = PAUSE_SECONDS, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._pause = pause
-        self._monotonic = monotonic
-        self._again: float | None = None  # None while all is well
-
-    def allows(self) -> bool:
-        """Whether the caller may ask. It must then report how that went."""
-        if self._again is None:
-            return True
-        now = self._monotonic()
-        if now < self._again:
-            return False
-        self._again = now + self._pause  # the caller is the probe, and the others wait for what it finds
-        return True
-
-    def succeeded(self) -> bool:
-        """Note an answer. Returns whether it ended an outage."""
-        mended, self._again = self._again is not None, None
-        return mended
-
-    def failed(self) -> bool:
-        """Note a failure. Returns whether it began an outage."""
-        began, self._again = self._again is None, self._monotonic() + self._pause
-        return began
 
 
 class Limiter:

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from loyalnest.api_gateway.limits import Breaker, Limit, Limiter
+from loyalnest.api_gateway.limits import Limit, Limiter
+from loyalnest.kit.breaker import Breaker
 from loyalnest.kit.errors import RateLimited
 
 
