@@ -13,10 +13,10 @@ from loyalnest.gamification.models import Badge, Change, Counted, Facts, Holding
 from loyalnest.kit.database import Connection
 
 EARNINGS = """
-    SELECT o.placed_at AS at, o.points AS gross, o.points - coalesce((
+    SELECT o.placed_at AS at, o.points AS gross, greatest(0, o.points - coalesce((
         SELECT sum(c.points) FROM gamification.order_clawbacks c
         WHERE c.merchant_id = o.merchant_id AND c.order_id = o.order_id
-    ), 0)::bigint AS net
+    ), 0))::bigint AS net
     FROM gamification.orders o
     WHERE o.merchant_id = k.merchant_id AND o.customer_id = k.customer_id AND o.placed_at IS NOT NULL
     UNION ALL

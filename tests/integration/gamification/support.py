@@ -98,9 +98,7 @@ class Rig:
 
     async def add_merchant(self, merchant_id: str, timezone: str = "UTC") -> None:
         """A merchant with rules and without badges."""
-        await self.as_owner(
-            f"INSERT INTO gamification.sweeps (merchant_id, requested) VALUES ('{merchant_id}', 0)"  # noqa: S608
-        )
+        await self.as_owner(f"INSERT INTO gamification.sweeps (merchant_id, requested) VALUES ('{merchant_id}', 0)")
         await self.projections.settings_changed([settings_changed(merchant_id, 1, timezone)])
 
     async def add_badge(self, merchant_id: str, key: str, kind: str, target: str, **more: Any) -> None:

@@ -43,7 +43,7 @@ async def test_merchants_never_see_each_other(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("take_back", [True, False])
-async def test_what_a_refund_takes(rig: Rig, take_back: bool) -> None:  # noqa: FBT001
+async def test_what_a_refund_takes(rig: Rig, take_back: bool) -> None:
     await rig.add_badge("acme", "two", "orders", "2", take_back_on_refund=take_back)
     await rig.add_badge("acme", "rich", "spend", "100.5", take_back_on_refund=take_back)
     await rig.give(earned("acme", 1, 7, "60.25"), earned("acme", 2, 7, "40.25"))
@@ -60,7 +60,7 @@ async def test_what_a_refund_takes(rig: Rig, take_back: bool) -> None:  # noqa: 
 
 
 @pytest.mark.parametrize(("net_base", "cancelled"), [("0", False), ("10", True), ("-1", False)])
-async def test_a_refund_before_its_order(rig: Rig, net_base: str, cancelled: bool) -> None:  # noqa: FBT001
+async def test_a_refund_before_its_order(rig: Rig, net_base: str, cancelled: bool) -> None:
     await rig.add_badge("acme", "one", "orders", "1")
     await rig.add_badge("acme", "kept", "orders", "1", take_back_on_refund=False)
     await rig.give(clawed_back("acme", 1, 7, net_base, cancelled=cancelled))
@@ -158,7 +158,7 @@ async def test_a_product_that_is_told_later(rig: Rig) -> None:
 
 async def test_an_order_and_its_products_type_at_once(rig: Rig, database_url: str) -> None:
     """Whichever of the two transactions is the later one sees the other."""
-    import asyncio  # noqa: PLC0415
+    import asyncio
 
     await rig.add_badge("acme", "coffee", "category_spend", "10", product_type="Coffee")
     for each in range(1, 21):
