@@ -116,20 +116,19 @@ def _rule_fields(rule: Rule) -> dict[str, object]:
     return values | {"target": f"{rule.target:f}", "product_ids": ",".join(map(str, rule.product_ids))}
 
 
-def _default(key: str, title: str, description: str, icon: str, kind: Kind, target: int) -> Badge:
-    return Badge(key, title, description, icon, Rule(kind, Decimal(target)))
-
-
-DEFAULTS: Final = (
-    _default("first-order", "First order", "Your first order with us.", "shopping-bag", Kind.ORDERS, 1),
-    _default("five-orders", "Regular", "Five orders.", "repeat", Kind.ORDERS, 5),
-    _default("twenty-orders", "Devoted", "Twenty orders.", "heart", Kind.ORDERS, 20),
-    _default("first-referral", "Good friend", "A friend ordered upon your invitation.", "users", Kind.REFERRALS, 1),
-    _default(
-        "five-referrals", "Ambassador", "Five friends ordered upon your invitation.", "megaphone", Kind.REFERRALS, 5
-    ),
-    _default("streak-4", "On a roll", "An order in each of four weeks in a row.", "flame", Kind.WEEKLY_STREAK, 4),
-    _default("big-spender", "Big spender", "Spent 500 in all.", "gem", Kind.SPEND, 500),
-    _default("points-1000", "Collector", "1,000 points earned in a lifetime.", "trophy", Kind.LIFETIME_POINTS, 1000),
-)
-"""What a new merchant begins with; all of it may be changed or deleted. None depends on what the shop sells."""
+def default_badges() -> list[Badge]:
+    """What a new merchant begins with; all of it may be changed or deleted. None depends on what the shop sells."""
+    written = (
+        ("first-order", "First order", "Your first order with us.", "shopping-bag", Kind.ORDERS, 1),
+        ("five-orders", "Regular", "Five orders.", "repeat", Kind.ORDERS, 5),
+        ("twenty-orders", "Devoted", "Twenty orders.", "heart", Kind.ORDERS, 20),
+        ("first-referral", "Good friend", "A friend ordered upon your invitation.", "users", Kind.REFERRALS, 1),
+        ("five-referrals", "Ambassador", "Five friends ordered upon your invitation.", "megaphone", Kind.REFERRALS, 5),
+        ("streak-4", "On a roll", "An order in each of four weeks in a row.", "flame", Kind.WEEKLY_STREAK, 4),
+        ("big-spender", "Big spender", "Spent 500 in all.", "gem", Kind.SPEND, 500),
+        ("points-1000", "Collector", "1,000 points earned in a lifetime.", "trophy", Kind.LIFETIME_POINTS, 1000),
+    )
+    return [
+        Badge(key, title, description, icon, Rule(kind, Decimal(target)))
+        for key, title, description, icon, kind, target in written
+    ]

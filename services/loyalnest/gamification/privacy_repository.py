@@ -38,29 +38,39 @@ _LOCKS: Final = (
 )
 
 
-def _moved(table: str, column: str = "customer_id", more: str = "") -> str:
-    return f"""
-        UPDATE gamification.{table} t SET {column} = k.pseudonym{more}
-        FROM {CUSTOMERS} WHERE t.merchant_id = $1 AND t.{column} = k.customer_id
-    """
-
-
-def _erased(table: str) -> str:
-    return f"""
-        DELETE FROM gamification.{table} t
-        USING {CUSTOMERS} WHERE t.merchant_id = $1 AND t.customer_id = k.customer_id
-    """
-
-
 _CHANGES: Final = {
-    "orders": _moved("orders"),
-    "grants": _moved("grants"),
-    "referrals": _moved("referrals", "referrer_id"),
-    "referrals_as_friend": _moved("referrals", "friend_id"),
-    "badges": _moved("customer_badges", more=", reason = ''"),
-    "leaderboard_points": _erased("leaderboard_points"),
-    "leaderboard_entries": _erased("leaderboard_entries"),
-    "customers": _moved("customers"),
+    "orders": f"""
+        UPDATE gamification.orders t SET customer_id = k.pseudonym
+        FROM {CUSTOMERS} WHERE t.merchant_id = $1 AND t.customer_id = k.customer_id
+    """,
+    "grants": f"""
+        UPDATE gamification.grants t SET customer_id = k.pseudonym
+        FROM {CUSTOMERS} WHERE t.merchant_id = $1 AND t.customer_id = k.customer_id
+    """,
+    "referrals": f"""
+        UPDATE gamification.referrals t SET referrer_id = k.pseudonym
+        FROM {CUSTOMERS} WHERE t.merchant_id = $1 AND t.referrer_id = k.customer_id
+    """,
+    "referrals_as_friend": f"""
+        UPDATE gamification.referrals t SET friend_id = k.pseudonym
+        FROM {CUSTOMERS} WHERE t.merchant_id = $1 AND t.friend_id = k.customer_id
+    """,
+    "badges": f"""
+        UPDATE gamification.customer_badges t SET customer_id = k.pseudonym, reason = ''
+        FROM {CUSTOMERS} WHERE t.merchant_id = $1 AND t.customer_id = k.customer_id
+    """,
+    "leaderboard_points": f"""
+        DELETE FROM gamification.leaderboard_points t
+        USING {CUSTOMERS} WHERE t.merchant_id = $1 AND t.customer_id = k.customer_id
+    """,
+    "leaderboard_entries": f"""
+        DELETE FROM gamification.leaderboard_entries t
+        USING {CUSTOMERS} WHERE t.merchant_id = $1 AND t.customer_id = k.customer_id
+    """,
+    "customers": f"""
+        UPDATE gamification.customers t SET customer_id = k.pseudonym
+        FROM {CUSTOMERS} WHERE t.merchant_id = $1 AND t.customer_id = k.customer_id
+    """,
 }
 
 # Of a referral, the other side is somebody else's data.

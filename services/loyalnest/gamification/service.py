@@ -7,7 +7,7 @@ from loyalnest.admin_core.events import AuditLog
 from loyalnest.gamification import badge_repository, repository, rules, sweep_repository
 from loyalnest.gamification.badge_repository import Listed
 from loyalnest.gamification.cache import BadgeCache
-from loyalnest.gamification.definitions import DEFAULTS, MAX_BADGES, Draft, checked, described, is_one_line
+from loyalnest.gamification.definitions import MAX_BADGES, Draft, checked, default_badges, described, is_one_line
 from loyalnest.gamification.evaluation import Evaluator, told
 from loyalnest.gamification.models import Badge, Change, Holder, Holding, Progress
 from loyalnest.kit.clock import Clock
@@ -52,7 +52,7 @@ class BadgeService:
         async with self._database.request(merchant_id) as connection:
             await self._projection.seed(connection, merchant_id, program.spec.rules)
             if await sweep_repository.seed(connection, merchant_id):
-                await badge_repository.insert(connection, merchant_id, DEFAULTS, self._clock())
+                await badge_repository.insert(connection, merchant_id, default_badges(), self._clock())
 
     async def badges(self, merchant_id: str) -> list[Listed]:
         """All badges by key; there are at most `MAX_BADGES`."""

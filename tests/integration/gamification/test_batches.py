@@ -1,5 +1,6 @@
 """Badges follow what customers do: each kind of rule, twice told, in any order, refunded and not."""
 
+import asyncio
 from datetime import timedelta
 from decimal import Decimal
 
@@ -156,9 +157,8 @@ async def test_a_product_that_is_told_later(rig: Rig) -> None:
     assert await rig.held("acme") == set()
 
 
-async def test_an_order_and_its_products_type_at_once(rig: Rig, database_url: str) -> None:
+async def test_an_order_and_its_products_type_at_once(rig: Rig) -> None:
     """Whichever of the two transactions is the later one sees the other."""
-    import asyncio
 
     await rig.add_badge("acme", "coffee", "category_spend", "10", product_type="Coffee")
     for each in range(1, 21):
@@ -168,6 +168,15 @@ async def test_an_order_and_its_products_type_at_once(rig: Rig, database_url: st
         )
     await rig.jobs.sweep()
     assert await rig.held("acme") == {(each, "coffee") for each in range(1, 21)}
+
+
+async def test_two_batches_of_one_customer_at_once(rig: Rig) -> None:
+    """The later of two transactions sees what the earlier one wrote, so the second order is not overlooked."""
+    await rig.add_badge("acme", "all", "orders", "4")
+    for each in range(1, 11):
+        events = [earned("acme", each * 10 + number, each, "10") for number in range(4)]
+        await asyncio.gather(*(rig.give(event) for event in events))
+    assert await rig.held("acme") == {(each, "all") for each in range(1, 11)}
 
 
 async def test_pseudonyms_are_never_given_anything(rig: Rig) -> None:
