@@ -18,7 +18,9 @@ from integration.gamification.support import (
     referred,
     unreferred,
 )
+from loyalnest.gamification import facts_repository
 from loyalnest.gamification.events import BadgeAwarded
+from loyalnest.gamification.facts import OrderEarned, read_earned
 from loyalnest.kit.events import new_id
 
 
@@ -168,6 +170,26 @@ async def test_an_order_and_its_products_type_at_once(rig: Rig) -> None:
         )
     await rig.jobs.sweep()
     assert await rig.held("acme") == {(each, "coffee") for each in range(1, 21)}
+
+
+async def test_a_products_type_that_changes_while_its_order_is_noted(rig: Rig) -> None:
+    """The change waits for the order's transaction, and then knows that somebody has to be looked at."""
+    await rig.add_badge("acme", "coffee", "category_spend", "10", product_type="Coffee")
+    await rig.give(product("acme", 1, "Tea"))
+    await rig.jobs.sweep()
+    order = earned("acme", 1, 7, "10", products=[(1, "10")])
+    read = read_earned(order)
+    assert isinstance(read, OrderEarned)
+    async with rig.database.worker() as connection:
+        touched = await facts_repository.add_earned(connection, [read])
+        await facts_repository.hold_products(connection, [("acme", 1)])
+        await rig.evaluator.evaluate(connection, touched)
+        change = asyncio.create_task(rig.give(product("acme", 1, "Coffee", updated_at=NOON + timedelta(days=1))))
+        while not change.done() and not await rig.fetch("SELECT FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110 - tells nobody
+            await asyncio.sleep(0.01)
+    await change
+    await rig.jobs.sweep()
+    assert await rig.held("acme") == {(7, "coffee")}
 
 
 async def test_two_batches_of_one_customer_at_once(rig: Rig) -> None:

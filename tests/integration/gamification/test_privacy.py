@@ -153,6 +153,7 @@ async def test_a_redaction_that_waited_for_a_batch_takes_what_it_wrote(rig: Rig)
             pass
 
     await rig.add_badge("acme", "two", "orders", "2")
+    await rig.leaderboard.leave("acme", ANNA)  # so that nothing of hers is changed, only added to
     async with rig.database.worker() as connection:
         order = read_earned(earned("acme", 999, ANNA, "10"))
         assert isinstance(order, OrderEarned)
