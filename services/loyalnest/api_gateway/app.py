@@ -7,13 +7,14 @@ from fastapi import APIRouter, Depends, FastAPI
 from starlette.types import ASGIApp
 
 from loyalnest import __version__
-from loyalnest.api_gateway import openapi, proxy, proxy_products, proxy_referrals, status
+from loyalnest.api_gateway import openapi, proxy, proxy_badges, proxy_products, proxy_referrals, status
 from loyalnest.api_gateway.authentication import Authentication, Tokens
 from loyalnest.api_gateway.channels import with_later_channels
 from loyalnest.api_gateway.limits import Limit, Limiter
 from loyalnest.api_gateway.merchants import Merchants, lookup_by
 from loyalnest.api_gateway.webhooks import PREFIX, Webhooks
 from loyalnest.auth.auth_pb2_grpc import AuthServiceStub
+from loyalnest.gamification.gamification_pb2_grpc import GamificationServiceStub
 from loyalnest.kit.environment import Environment
 from loyalnest.kit.errors import InvalidInput
 from loyalnest.kit.http import problems
@@ -75,6 +76,11 @@ def build_app(environment: Environment) -> GatewayApp:
         referrals = ReferralsServiceStub(_channel(environment, "referrals"))
         router = proxy_referrals.routes(merchants, referrals, limiter, per_request, clock)
         app.include_router(router, responses=openapi.PUBLIC)
+    if "gamification" in environment.services:
+        badges = GamificationServiceStub(_channel(environment, "gamification"))
+        app.include_router(
+            proxy_badges.routes(merchants, badges, limiter, per_request, clock), responses=openapi.PUBLIC
+        )
     authenticated = Depends(Authentication(Tokens(auth, clock), limiter, per_request))
     for name, service in environment.services.items():
         if service.public_routes is not None:
