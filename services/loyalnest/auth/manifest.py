@@ -9,6 +9,7 @@ from loyalnest.admin_core.events import AuditLog
 from loyalnest.auth import auth_pb2
 from loyalnest.auth.access import ShopAccess, Unbroken
 from loyalnest.auth.admins import AdminUsers
+from loyalnest.auth.api_keys import ApiKeys
 from loyalnest.auth.auth_pb2_grpc import AuthServiceStub, add_AuthServiceServicer_to_server
 from loyalnest.auth.events import MerchantCreated
 from loyalnest.auth.grpc import AuthGrpc
@@ -48,6 +49,7 @@ def build(environment: Environment) -> Parts:
     access = ShopAccess(database, keys, oauth, refreshes, clock)
     installs = Installs(database, outbox, keys, oauth, endpoint, sessions, admins, visits, clock)
     rotation = KeyRotation(database, outbox, keys, keks, clock)
+    api_keys = ApiKeys(database, outbox, validator.forget, clock)
 
     async def stop() -> None:
         await visits.close()
@@ -55,7 +57,7 @@ def build(environment: Environment) -> Parts:
         await http.aclose()
 
     return Parts(
-        servicer=AuthGrpc(service, validator, sessions, admins, installs, access, rotation),
+        servicer=AuthGrpc(service, validator, sessions, admins, installs, access, rotation, api_keys),
         jobs=(
             Job("prune", every=300, run=Pruning(database, clock).run),
             Job("reseal", every=60, run=Resealing(database, keys).run),

@@ -101,6 +101,8 @@ async def test_destroyed_keys_are_gone_for_everyone(auth: Process, start: Start)
 async def test_a_request_sees_no_row_of_another_merchant(auth: Process, shopify: ShopifyServer) -> None:
     await auth.stub.ExchangeSessionToken(pb.ExchangeSessionTokenRequest(session_token=shopify.session_token()))
     await auth.stub.BeginInstall(pb.BeginInstallRequest(shop_domain=ACME, redirect_uri="http://127.0.0.1/x"))
+    with as_merchant("acme"):
+        await auth.stub.CreateApiKey(pb.CreateApiKeyRequest(name="program", scopes=["points:read"]))
     tables = [
         row["relname"]
         for row in await auth.rows(
@@ -110,7 +112,7 @@ async def test_a_request_sees_no_row_of_another_merchant(auth: Process, shopify:
             """
         )
     ]
-    assert len(tables) == 7
+    assert len(tables) == 8
     for table in tables:
         async with auth.database.worker() as connection:
             assert await connection.fetchval(f"SELECT count(*) FROM auth.{table} WHERE merchant_id = 'acme'"), table
