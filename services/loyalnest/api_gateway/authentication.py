@@ -18,8 +18,9 @@ from loyalnest.auth import auth_pb2 as pb
 from loyalnest.auth.auth_pb2_grpc import AuthServiceStub
 from loyalnest.kit import context as call_context
 from loyalnest.kit.clock import Clock
-from loyalnest.kit.errors import InvalidInput, NotFound, Unauthenticated
+from loyalnest.kit.errors import Forbidden, InvalidInput, NotFound, Unauthenticated
 from loyalnest.kit.http.edge import route_of
+from loyalnest.kit.http.scopes import scope_of
 
 REMEMBER_SECONDS: Final = 5.0
 """How long a token that was valid is taken to be; a session that is revoked ends within it."""
@@ -29,19 +30,22 @@ MAX_TOKEN: Final = 4096
 _CREDENTIALS: Final = re.compile(r"(?i:bearer) +([A-Za-z0-9._~+/-]+=*)")  # RFC 6750, section 2.1
 _scheme = HTTPBearer(
     scheme_name="bearer",
-    bearerFormat="session token of LoyalNest",
-    description="Of one merchant. `loyalnest token MERCHANT` prints one; POST /auth/token exchanges one for Shopify's.",
+    bearerFormat="session token of LoyalNest, or an API key",
+    description="Of one merchant. `loyalnest token MERCHANT` prints one; POST /auth/token exchanges one for Shopify's; "
+    "POST /auth/api-keys makes a key for the merchant's own programs, which needs the scope of a route's first tag.",
     auto_error=False,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who a token speaks for."""
+    """Who a token speaks for. scopes, per_minute: of an API key; None and 0 for a session."""
 
     merchant_id: str
     actor: str
     role: str
+    scopes: frozenset[str] | None = None
+    per_minute: int = 0
 
 
 class Tokens:
@@ -68,7 +72,8 @@ class Tokens:
             raise _refused() from None
         if not answer.merchant_id:
             raise _refused()
-        caller = Caller(answer.merchant_id, answer.actor, answer.role)
+        scopes = frozenset(answer.scopes) if answer.scopes else None
+        caller = Caller(answer.merchant_id, answer.actor, answer.role, scopes, answer.requests_per_minute)
         self._remember(key, caller, answer.expires_at)
         return caller
 
@@ -92,13 +97,24 @@ class Authentication:
     async def __call__(
         self, request: Request, _documented: Annotated[HTTPAuthorizationCredentials | None, Security(_scheme)]
     ) -> AsyncIterator[None]:
-        """Serve the request as the token's admin. Raises Unauthenticated, RateLimited."""
+        """Serve the request as the token's admin or API key. Raises Unauthenticated, Forbidden, RateLimited."""
         caller = await self._tokens.caller(token_of(request.headers.getlist("authorization")))
+        if caller.scopes is not None:
+            check_scope(caller.scopes, scope_of(getattr(request.scope.get("route"), "tags", ()), request.method))
+            await self._limiter.count(caller.merchant_id, caller.actor, Limit(caller.per_minute))
         await self._limiter.count(caller.merchant_id, endpoint_of(request), self._limit)
         with call_context.use(
             replace(call_context.current(), merchant_id=caller.merchant_id, actor=caller.actor, role=caller.role)
         ):
             yield
+
+
+def check_scope(allowed: frozenset[str], asked: str) -> None:
+    """Raise Forbidden unless an API key with the scopes `allowed` may call a route that asks for `asked`."""
+    if not asked:
+        raise Forbidden("API keys cannot call this: log in.")
+    if asked not in allowed:
+        raise Forbidden(f"The API key lacks the scope {asked}; an owner of the merchant can add it.")
 
 
 def token_of(values: list[str]) -> str:

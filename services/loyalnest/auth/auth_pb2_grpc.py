@@ -114,6 +114,31 @@ class AuthServiceStub:
                 request_serializer=loyalnest_dot_auth_dot_auth__pb2.UpdateAdminUserRequest.SerializeToString,
                 response_deserializer=loyalnest_dot_auth_dot_auth__pb2.AdminUser.FromString,
                 _registered_method=True)
+        self.CreateApiKey = channel.unary_unary(
+                '/auth.v1.AuthService/CreateApiKey',
+                request_serializer=loyalnest_dot_auth_dot_auth__pb2.CreateApiKeyRequest.SerializeToString,
+                response_deserializer=loyalnest_dot_auth_dot_auth__pb2.ApiKey.FromString,
+                _registered_method=True)
+        self.ListApiKeys = channel.unary_unary(
+                '/auth.v1.AuthService/ListApiKeys',
+                request_serializer=loyalnest_dot_auth_dot_auth__pb2.ListApiKeysRequest.SerializeToString,
+                response_deserializer=loyalnest_dot_auth_dot_auth__pb2.ListApiKeysResponse.FromString,
+                _registered_method=True)
+        self.UpdateApiKey = channel.unary_unary(
+                '/auth.v1.AuthService/UpdateApiKey',
+                request_serializer=loyalnest_dot_auth_dot_auth__pb2.UpdateApiKeyRequest.SerializeToString,
+                response_deserializer=loyalnest_dot_auth_dot_auth__pb2.ApiKey.FromString,
+                _registered_method=True)
+        self.RotateApiKey = channel.unary_unary(
+                '/auth.v1.AuthService/RotateApiKey',
+                request_serializer=loyalnest_dot_auth_dot_auth__pb2.RotateApiKeyRequest.SerializeToString,
+                response_deserializer=loyalnest_dot_auth_dot_auth__pb2.ApiKey.FromString,
+                _registered_method=True)
+        self.RevokeApiKey = channel.unary_unary(
+                '/auth.v1.AuthService/RevokeApiKey',
+                request_serializer=loyalnest_dot_auth_dot_auth__pb2.RevokeApiKeyRequest.SerializeToString,
+                response_deserializer=loyalnest_dot_auth_dot_auth__pb2.RevokeApiKeyResponse.FromString,
+                _registered_method=True)
 
 
 class AuthServiceServicer:
@@ -225,6 +250,41 @@ class AuthServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateApiKey(self, request, context):
+        """A key for the merchant's own programs. Its secret is in this answer and nowhere else.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListApiKeys(self, request, context):
+        """Those that were not revoked, oldest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateApiKey(self, request, context):
+        """Change what is set.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RotateApiKey(self, request, context):
+        """A new secret; the one before goes on for a while, so that programs can be changed over.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeApiKey(self, request, context):
+        """End a key, with all its secrets. revoked is false if it had been ended.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AuthServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -307,6 +367,31 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     servicer.UpdateAdminUser,
                     request_deserializer=loyalnest_dot_auth_dot_auth__pb2.UpdateAdminUserRequest.FromString,
                     response_serializer=loyalnest_dot_auth_dot_auth__pb2.AdminUser.SerializeToString,
+            ),
+            'CreateApiKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateApiKey,
+                    request_deserializer=loyalnest_dot_auth_dot_auth__pb2.CreateApiKeyRequest.FromString,
+                    response_serializer=loyalnest_dot_auth_dot_auth__pb2.ApiKey.SerializeToString,
+            ),
+            'ListApiKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListApiKeys,
+                    request_deserializer=loyalnest_dot_auth_dot_auth__pb2.ListApiKeysRequest.FromString,
+                    response_serializer=loyalnest_dot_auth_dot_auth__pb2.ListApiKeysResponse.SerializeToString,
+            ),
+            'UpdateApiKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateApiKey,
+                    request_deserializer=loyalnest_dot_auth_dot_auth__pb2.UpdateApiKeyRequest.FromString,
+                    response_serializer=loyalnest_dot_auth_dot_auth__pb2.ApiKey.SerializeToString,
+            ),
+            'RotateApiKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateApiKey,
+                    request_deserializer=loyalnest_dot_auth_dot_auth__pb2.RotateApiKeyRequest.FromString,
+                    response_serializer=loyalnest_dot_auth_dot_auth__pb2.ApiKey.SerializeToString,
+            ),
+            'RevokeApiKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeApiKey,
+                    request_deserializer=loyalnest_dot_auth_dot_auth__pb2.RevokeApiKeyRequest.FromString,
+                    response_serializer=loyalnest_dot_auth_dot_auth__pb2.RevokeApiKeyResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -741,6 +826,141 @@ class AuthService:
             '/auth.v1.AuthService/UpdateAdminUser',
             loyalnest_dot_auth_dot_auth__pb2.UpdateAdminUserRequest.SerializeToString,
             loyalnest_dot_auth_dot_auth__pb2.AdminUser.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateApiKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/auth.v1.AuthService/CreateApiKey',
+            loyalnest_dot_auth_dot_auth__pb2.CreateApiKeyRequest.SerializeToString,
+            loyalnest_dot_auth_dot_auth__pb2.ApiKey.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListApiKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/auth.v1.AuthService/ListApiKeys',
+            loyalnest_dot_auth_dot_auth__pb2.ListApiKeysRequest.SerializeToString,
+            loyalnest_dot_auth_dot_auth__pb2.ListApiKeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateApiKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/auth.v1.AuthService/UpdateApiKey',
+            loyalnest_dot_auth_dot_auth__pb2.UpdateApiKeyRequest.SerializeToString,
+            loyalnest_dot_auth_dot_auth__pb2.ApiKey.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateApiKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/auth.v1.AuthService/RotateApiKey',
+            loyalnest_dot_auth_dot_auth__pb2.RotateApiKeyRequest.SerializeToString,
+            loyalnest_dot_auth_dot_auth__pb2.ApiKey.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeApiKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/auth.v1.AuthService/RevokeApiKey',
+            loyalnest_dot_auth_dot_auth__pb2.RevokeApiKeyRequest.SerializeToString,
+            loyalnest_dot_auth_dot_auth__pb2.RevokeApiKeyResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -42,6 +42,16 @@ class AuthServiceStub:
     CreateAdminUser: _aio.UnaryUnaryMultiCallable[_auth_pb2.CreateAdminUserRequest, _auth_pb2.AdminUser]
     ListAdminUsers: _aio.UnaryUnaryMultiCallable[_auth_pb2.ListAdminUsersRequest, _auth_pb2.ListAdminUsersResponse]
     UpdateAdminUser: _aio.UnaryUnaryMultiCallable[_auth_pb2.UpdateAdminUserRequest, _auth_pb2.AdminUser]
+    CreateApiKey: _aio.UnaryUnaryMultiCallable[_auth_pb2.CreateApiKeyRequest, _auth_pb2.ApiKey]
+    """A key for the merchant's own programs. Its secret is in this answer and nowhere else."""
+    ListApiKeys: _aio.UnaryUnaryMultiCallable[_auth_pb2.ListApiKeysRequest, _auth_pb2.ListApiKeysResponse]
+    """Those that were not revoked, oldest first."""
+    UpdateApiKey: _aio.UnaryUnaryMultiCallable[_auth_pb2.UpdateApiKeyRequest, _auth_pb2.ApiKey]
+    """Change what is set."""
+    RotateApiKey: _aio.UnaryUnaryMultiCallable[_auth_pb2.RotateApiKeyRequest, _auth_pb2.ApiKey]
+    """A new secret; the one before goes on for a while, so that programs can be changed over."""
+    RevokeApiKey: _aio.UnaryUnaryMultiCallable[_auth_pb2.RevokeApiKeyRequest, _auth_pb2.RevokeApiKeyResponse]
+    """End a key, with all its secrets. revoked is false if it had been ended."""
 
 class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -165,5 +175,45 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_pb2.UpdateAdminUserRequest,
         context: _aio.ServicerContext[_auth_pb2.UpdateAdminUserRequest, _abc.Awaitable[_auth_pb2.AdminUser]],
     ) -> _abc.Awaitable[_auth_pb2.AdminUser]: ...
+
+    @_abc_1.abstractmethod
+    def CreateApiKey(
+        self,
+        request: _auth_pb2.CreateApiKeyRequest,
+        context: _aio.ServicerContext[_auth_pb2.CreateApiKeyRequest, _abc.Awaitable[_auth_pb2.ApiKey]],
+    ) -> _abc.Awaitable[_auth_pb2.ApiKey]:
+        """A key for the merchant's own programs. Its secret is in this answer and nowhere else."""
+
+    @_abc_1.abstractmethod
+    def ListApiKeys(
+        self,
+        request: _auth_pb2.ListApiKeysRequest,
+        context: _aio.ServicerContext[_auth_pb2.ListApiKeysRequest, _abc.Awaitable[_auth_pb2.ListApiKeysResponse]],
+    ) -> _abc.Awaitable[_auth_pb2.ListApiKeysResponse]:
+        """Those that were not revoked, oldest first."""
+
+    @_abc_1.abstractmethod
+    def UpdateApiKey(
+        self,
+        request: _auth_pb2.UpdateApiKeyRequest,
+        context: _aio.ServicerContext[_auth_pb2.UpdateApiKeyRequest, _abc.Awaitable[_auth_pb2.ApiKey]],
+    ) -> _abc.Awaitable[_auth_pb2.ApiKey]:
+        """Change what is set."""
+
+    @_abc_1.abstractmethod
+    def RotateApiKey(
+        self,
+        request: _auth_pb2.RotateApiKeyRequest,
+        context: _aio.ServicerContext[_auth_pb2.RotateApiKeyRequest, _abc.Awaitable[_auth_pb2.ApiKey]],
+    ) -> _abc.Awaitable[_auth_pb2.ApiKey]:
+        """A new secret; the one before goes on for a while, so that programs can be changed over."""
+
+    @_abc_1.abstractmethod
+    def RevokeApiKey(
+        self,
+        request: _auth_pb2.RevokeApiKeyRequest,
+        context: _aio.ServicerContext[_auth_pb2.RevokeApiKeyRequest, _abc.Awaitable[_auth_pb2.RevokeApiKeyResponse]],
+    ) -> _abc.Awaitable[_auth_pb2.RevokeApiKeyResponse]:
+        """End a key, with all its secrets. revoked is false if it had been ended."""
 
 def add_AuthServiceServicer_to_server(servicer: AuthServiceServicer, server: _aio.Server) -> None: ...

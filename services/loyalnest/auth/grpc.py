@@ -5,10 +5,12 @@ from typing import Any
 from loyalnest.auth import auth_pb2 as pb
 from loyalnest.auth.access import ShopAccess
 from loyalnest.auth.admins import AdminUsers
+from loyalnest.auth.api_key_rules import DEFAULT_OVERLAP_HOURS
+from loyalnest.auth.api_keys import ApiKeys
 from loyalnest.auth.auth_pb2_grpc import AuthServiceServicer
 from loyalnest.auth.install import Installs
 from loyalnest.auth.keys import KeyRotation
-from loyalnest.auth.models import AdminSession, AdminUser, Merchant, OpenedSession
+from loyalnest.auth.models import AdminSession, AdminUser, ApiKey, Merchant, OpenedSession
 from loyalnest.auth.service import AuthService
 from loyalnest.auth.sessions import Sessions, TokenValidator
 from loyalnest.kit.context import current, only_ourselves, required_merchant
@@ -27,6 +29,7 @@ class AuthGrpc(AuthServiceServicer):
         installs: Installs,
         access: ShopAccess,
         rotation: KeyRotation,
+        api_keys: ApiKeys,
     ) -> None:
         self._service = service
         self._validator = validator
@@ -35,6 +38,7 @@ class AuthGrpc(AuthServiceServicer):
         self._installs = installs
         self._access = access
         self._rotation = rotation
+        self._api_keys = api_keys
 
     async def ValidateToken(self, request: pb.ValidateTokenRequest, context: Any) -> pb.ValidateTokenResponse:
         identity = await self._validator.validate(request.token)
@@ -44,6 +48,8 @@ class AuthGrpc(AuthServiceServicer):
             role=identity.role,
             session_id=str(identity.session_id),
             expires_at=time_text(identity.expires_at),
+            scopes=identity.scopes,
+            requests_per_minute=identity.requests_per_minute,
         )
 
     async def ValidateMerchant(self, request: pb.ValidateMerchantRequest, context: Any) -> pb.Merchant:
@@ -121,6 +127,33 @@ class AuthGrpc(AuthServiceServicer):
             await self._admins.update(required_merchant(), admin_user_id, request.name, request.role, active)
         )
 
+    async def CreateApiKey(self, request: pb.CreateApiKeyRequest, context: Any) -> pb.ApiKey:
+        made = await self._api_keys.create(
+            required_merchant(), request.name, request.scopes, request.expires_in_days, request.requests_per_minute
+        )
+        return _api_key(*made)
+
+    async def ListApiKeys(self, request: pb.ListApiKeysRequest, context: Any) -> pb.ListApiKeysResponse:
+        found = await self._api_keys.listed(required_merchant())
+        return pb.ListApiKeysResponse(api_keys=[_api_key(each) for each in found])
+
+    async def UpdateApiKey(self, request: pb.UpdateApiKeyRequest, context: Any) -> pb.ApiKey:
+        api_key_id = uuid_of(request.api_key_id, "API key")
+        return _api_key(
+            await self._api_keys.update(
+                required_merchant(), api_key_id, request.name, request.scopes, request.requests_per_minute
+            )
+        )
+
+    async def RotateApiKey(self, request: pb.RotateApiKeyRequest, context: Any) -> pb.ApiKey:
+        api_key_id = uuid_of(request.api_key_id, "API key")
+        overlap = request.overlap_hours if request.HasField("overlap_hours") else DEFAULT_OVERLAP_HOURS
+        return _api_key(*await self._api_keys.rotate(required_merchant(), api_key_id, overlap))
+
+    async def RevokeApiKey(self, request: pb.RevokeApiKeyRequest, context: Any) -> pb.RevokeApiKeyResponse:
+        api_key_id = uuid_of(request.api_key_id, "API key")
+        return pb.RevokeApiKeyResponse(revoked=await self._api_keys.revoke(required_merchant(), api_key_id))
+
 
 def _merchant(merchant: Merchant, secrets: list[str] | None = None) -> pb.Merchant:
     return pb.Merchant(
@@ -159,4 +192,19 @@ def _admin_user(user: AdminUser) -> pb.AdminUser:
         role=user.role,
         active=user.active,
         created_at=time_text(user.created_at),
+    )
+
+
+def _api_key(key: ApiKey, secret: str = "") -> pb.ApiKey:
+    return pb.ApiKey(
+        api_key_id=str(key.api_key_id),
+        name=key.name,
+        scopes=key.scopes,
+        requests_per_minute=key.requests_per_minute,
+        created_by=key.created_by,
+        created_at=time_text(key.created_at),
+        expires_at=time_text(key.expires_at),
+        last_used_at=time_text(key.last_used_at),
+        previous_until=time_text(key.previous_until),
+        secret=secret,
     )

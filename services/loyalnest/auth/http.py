@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, Field
 
+from loyalnest.auth import api_key_http
 from loyalnest.auth import auth_pb2 as pb
 from loyalnest.auth.auth_pb2_grpc import AuthServiceStub
 from loyalnest.kit.environment import Environment
@@ -148,7 +149,7 @@ def public_routes(environment: Environment) -> APIRouter:
 
 
 def routes(environment: Environment) -> APIRouter:
-    """The router of sessions and admin users."""
+    """The router of sessions, admin users and API keys."""
     router = APIRouter(prefix="/auth", tags=["auth"])
     auth = AuthServiceStub(environment.channel("auth"))
 
@@ -195,6 +196,7 @@ def routes(environment: Environment) -> APIRouter:
         )
         return _admin_user(await auth.UpdateAdminUser(request))
 
+    api_key_http.add_routes(router, environment)
     return router
 
 

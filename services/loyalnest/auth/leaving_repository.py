@@ -67,6 +67,7 @@ async def erase(connection: Connection, merchant_id: str) -> dict[str, int]:
     for name, table in (
         ("sessions", "admin_sessions"),
         ("admin_users", "admin_users"),
+        ("api_keys", "api_keys"),
         ("access_tokens", "shop_tokens"),
         ("installations", "oauth_states"),
     ):

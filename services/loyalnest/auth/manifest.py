@@ -10,6 +10,7 @@ from loyalnest.api_gateway.events import WebhookReceived
 from loyalnest.auth import auth_pb2
 from loyalnest.auth.access import ShopAccess, Unbroken
 from loyalnest.auth.admins import AdminUsers
+from loyalnest.auth.api_keys import ApiKeys
 from loyalnest.auth.auth_pb2_grpc import AuthServiceStub, add_AuthServiceServicer_to_server
 from loyalnest.auth.events import MerchantCreated, MerchantInstalled
 from loyalnest.auth.grpc import AuthGrpc
@@ -52,6 +53,7 @@ def build(environment: Environment) -> Parts:
     access = ShopAccess(database, keys, oauth, refreshes, clock)
     installs = Installs(database, outbox, keys, oauth, endpoint, sessions, admins, visits, clock)
     rotation = KeyRotation(database, outbox, keys, keks, clock)
+    api_keys = ApiKeys(database, outbox, validator.forget, clock)
 
     uninstallations = Uninstallations(database, outbox, validator, clock)
     privacy = PrivacyRequests(database, outbox, environment.keys, clock, AdminsKept(), GdprRequestCreated.read)
@@ -63,7 +65,7 @@ def build(environment: Environment) -> Parts:
         await http.aclose()
 
     return Parts(
-        servicer=AuthGrpc(service, validator, sessions, admins, installs, access, rotation),
+        servicer=AuthGrpc(service, validator, sessions, admins, installs, access, rotation, api_keys),
         consumers=(
             Consumer(WebhookReceived.topic, uninstallations.handle),
             Consumer(GdprRequestCreated.topic, privacy.handle, batch=10),

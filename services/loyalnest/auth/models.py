@@ -108,11 +108,41 @@ class OpenedSession:
 
 
 @dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key for a merchant's own programs. Of its secrets only hashes are kept.
+
+    scopes: what it may do, such as `points:read`. previous_until: until when the secret before the last rotation is
+    good.
+    """
+
+    api_key_id: UUID
+    name: str
+    scopes: tuple[str, ...]
+    requests_per_minute: int
+    created_by: str
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
+    previous_until: datetime | None
+    revoked_at: datetime | None
+
+    @property
+    def actor(self) -> str:
+        """How calls and the audit log name who uses it."""
+        return f"api_key:{self.api_key_id}"
+
+
+@dataclass(frozen=True, slots=True)
 class Identity:
-    """Who a valid bearer token speaks for."""
+    """Who a valid bearer token speaks for.
+
+    session_id: or the API key's id. expires_at: None for never. scopes, requests_per_minute: of an API key only.
+    """
 
     merchant_id: str
     actor: str
     role: Role
     session_id: UUID
-    expires_at: datetime
+    expires_at: datetime | None
+    scopes: tuple[str, ...] = ()
+    requests_per_minute: int = 0

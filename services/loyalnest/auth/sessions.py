@@ -8,8 +8,9 @@ from datetime import timedelta
 from uuid import UUID
 
 from loyalnest.admin_core.events import AuditLog
-from loyalnest.auth import admin_repository, repository, rules, tokens
+from loyalnest.auth import admin_repository, api_key_rules, repository, rules, tokens
 from loyalnest.auth.admin_repository import SessionState
+from loyalnest.auth.api_keys import identity_of
 from loyalnest.auth.keys import OwnKeys
 from loyalnest.auth.models import AdminSession, AdminUser, Identity, OpenedSession, Role, Status
 from loyalnest.kit.clock import Clock
@@ -41,13 +42,13 @@ class TokenValidator:
     async def validate(self, token: str) -> Identity:
         """Who `token` speaks for.
 
-        Raises Unauthenticated for anything that is no token of a session that holds: malformed, signed otherwise,
-        expired, revoked, of a deactivated admin user, or of a merchant that is not active.
+        Raises Unauthenticated for anything that is no API key and no token of a session that holds: malformed,
+        signed otherwise, expired, revoked, of a deactivated admin user, or of a merchant that is not active.
         """
         digest = hashlib.sha256(token.encode(errors="replace")).digest()
         now = self._clock()
         until, known = self._known.get(digest, (0.0, None))
-        if known is not None and self._monotonic() < until and now < known.expires_at:
+        if known is not None and self._monotonic() < until and (known.expires_at is None or now < known.expires_at):
             return known
         self._known.pop(digest, None)
         identity = await self._check(token)
@@ -63,6 +64,8 @@ class TokenValidator:
             del self._known[digest]
 
     async def _check(self, token: str) -> Identity:
+        if token.startswith(api_key_rules.PREFIX):
+            return await identity_of(self._database, token, self._clock())
         merchant_id = tokens.merchant_of(token)
         try:
             keys = await self._keys.cached(merchant_id)

@@ -11,7 +11,7 @@ from loyalnest.kit.database import Connection, Database
 from loyalnest.kit.events import Event
 from loyalnest.kit.inbox import take_new
 from loyalnest.kit.rules_projection import RulesProjection
-from loyalnest.points.events import PointsClawedBack, PointsEarned
+from loyalnest.points.events import GrantReversed, PointsClawedBack, PointsEarned
 
 Source = tuple[str, str]
 """(merchant_id, business key of what gave points)."""
@@ -39,6 +39,10 @@ class Earnings:
     async def clawed_back(self, events: Sequence[Event]) -> None:
         """Apply a batch of `points.clawed_back`, also of orders that are not known yet."""
         await self._apply(events, clawed_back, "refunded")
+
+    async def grant_reversed(self, events: Sequence[Event]) -> None:
+        """Apply a batch of `points.grant_reversed`, also of grants that are not known yet."""
+        await self._apply(events, grant_reversed, "refunded")
 
     async def _apply(self, events: Sequence[Event], read: Callable[[Event], tuple[str, Earning]], cause: str) -> None:
         async with self._database.worker() as connection:
@@ -73,6 +77,12 @@ def clawed_back(event: Event) -> tuple[str, Earning]:
     """The business key of a `points.clawed_back`, and what it says: the most that was taken back in all is the last."""
     read = PointsClawedBack.read(event)
     return f"order:{read.order_id}", Earning(read.customer_id, clawed_back=max(read.clawed_back, read.points))
+
+
+def grant_reversed(event: Event) -> tuple[str, Earning]:
+    """The business key of a `points.grant_reversed`, and what it says."""
+    read = GrantReversed.read(event)
+    return f"transaction:{read.transaction_id}", Earning(read.customer_id, clawed_back=read.points)
 
 
 class Rules:

@@ -18,7 +18,7 @@ from loyalnest.kit.environment import Environment
 from loyalnest.kit.privacy import PrivacyRequests
 from loyalnest.kit.rules_projection import RulesProjection
 from loyalnest.kit.service import Consumer, Job, Parts, Rpc, Service
-from loyalnest.points.events import PointsClawedBack, PointsEarned
+from loyalnest.points.events import GrantReversed, PointsClawedBack, PointsEarned
 from loyalnest.points.points_pb2_grpc import PointsServiceStub
 
 __all__ = ["SERVICE"]
@@ -41,6 +41,7 @@ def build(environment: Environment) -> Parts:
             Consumer(CustomerCreated.topic, earnings.customer_created),
             Consumer(PointsEarned.topic, earnings.earned),
             Consumer(PointsClawedBack.topic, earnings.clawed_back),
+            Consumer(GrantReversed.topic, earnings.grant_reversed),
             Consumer(SettingsChanged.topic, Rules(database, rules).settings_changed),
             Consumer(GdprRequestCreated.topic, privacy.handle, batch=10),
         ),
@@ -62,6 +63,7 @@ SERVICE = Service(
         CustomerCreated.topic,
         PointsEarned.topic,
         PointsClawedBack.topic,
+        GrantReversed.topic,
         SettingsChanged.topic,
         GdprRequestCreated.topic,
     ),

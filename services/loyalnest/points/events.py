@@ -69,6 +69,19 @@ class PointsClawedBack(Payload, frozen=True, kw_only=True):
     clawed_back: int = 0
 
 
+class GrantReversed(Payload, frozen=True, kw_only=True):
+    """A grant that no order had earned was taken back, once and whole: its referral was reversed.
+
+    transaction_id: of the grant, as `points.earned` told it.
+    """
+
+    topic: ClassVar[str] = "points.grant_reversed"
+
+    customer_id: int
+    transaction_id: UUID
+    points: int
+
+
 class PointsRedeemed(Payload, frozen=True, kw_only=True):
     """A reward was issued for points, or (`cancelled`) its points came back."""
 

@@ -14,7 +14,14 @@ from loyalnest.points import points_pb2
 from loyalnest.points.consumers import Projections
 from loyalnest.points.deliveries import DeliveryBatches
 from loyalnest.points.discounts import ShopifyDiscounts
-from loyalnest.points.events import PointsClawedBack, PointsEarned, PointsExpired, PointsExpiring, PointsRedeemed
+from loyalnest.points.events import (
+    GrantReversed,
+    PointsClawedBack,
+    PointsEarned,
+    PointsExpired,
+    PointsExpiring,
+    PointsRedeemed,
+)
 from loyalnest.points.grpc import PointsGrpc
 from loyalnest.points.http import routes
 from loyalnest.points.jobs import LotJobs
@@ -75,6 +82,7 @@ SERVICE = Service(
     needs=("auth",),
     produces=(
         PointsEarned,
+        GrantReversed,
         PointsClawedBack,
         PointsRedeemed,
         PointsExpired,

@@ -15,7 +15,7 @@ from loyalnest.kit.inbox import take_new
 from loyalnest.kit.outbox import Outbox
 from loyalnest.kit.rules_projection import RulesProjection, VersionedRules
 from loyalnest.points import ledger
-from loyalnest.points.events import PointsEarned
+from loyalnest.points.events import GrantReversed, PointsEarned
 from loyalnest.points.models import Member, Origin, Transaction
 from loyalnest.points.referral_repository import Given, given, lock_referrals
 from loyalnest.points.repository import Book, posted_sources
@@ -92,6 +92,7 @@ class ReferralRewards:
                 for each in left
             ]
             await book.store(connection)
+            await self._outbox.append(connection, [_taken_back(each) for each in left])
 
 
 def _source(referral_id: str, side: str) -> str:
@@ -128,6 +129,16 @@ def _grant(member: Member, points: int, source: str, rules: VersionedRules, book
         available_at=available_at,
     )
     return earned.event(member.merchant_id, str(member.customer_id))
+
+
+def _taken_back(gift: Given) -> Event:
+    """The event that tells of it."""
+    reversed_grant = GrantReversed(
+        customer_id=gift.customer_id,
+        transaction_id=gift.lot_id,
+        points=gift.points,
+    )
+    return reversed_grant.event(gift.merchant_id, str(gift.customer_id))
 
 
 def _take_back(member: Member, gift: Given, rules: VersionedRules, now: datetime) -> Transaction:

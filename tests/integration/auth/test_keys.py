@@ -101,6 +101,8 @@ async def test_destroyed_keys_are_gone_for_everyone(auth: Process, start: Start)
 
 
 async def test_a_request_sees_no_row_of_another_merchant(auth: Process, shopify: ShopifyServer) -> None:
+    with as_merchant("acme"):
+        await auth.stub.CreateApiKey(pb.CreateApiKeyRequest(name="program", scopes=["points:read"]))
     tables = [
         row["relname"]
         for row in await auth.rows(
@@ -110,7 +112,7 @@ async def test_a_request_sees_no_row_of_another_merchant(auth: Process, shopify:
             """
         )
     ]
-    assert len(tables) == 9
+    assert len(tables) == 10
     received = WebhookReceived(delivery_id="d", shopify_topic="app/uninstalled").event("acme", "x")
     events = {"webhook.received": received, "gdpr_request.created": asked("customer_redact", 1, "acme")}
     for consumer in auth.parts.consumers:

@@ -73,6 +73,7 @@ async def test_every_sealed_column_is_known(filled: Process) -> None:
     hashes_and_keys = {
         *("auth.data_keys.wrapped", "auth.oauth_states.state_hash", "auth.outbox.payload"),
         *("auth.admin_users.name_hash", "auth.admin_users.shopify_user_hash"),
+        *("auth.api_keys.secret_hash", "auth.api_keys.previous_hash"),
     }
     columns = await filled.rows(
         """

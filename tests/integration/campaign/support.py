@@ -31,7 +31,7 @@ from loyalnest.kit.privacy import PrivacyRequests
 from loyalnest.kit.program import Credentials, Program, ProgramRules, ProgramSpec
 from loyalnest.kit.program.problems import validate
 from loyalnest.kit.rules_projection import RulesProjection
-from loyalnest.points.events import PointsClawedBack, PointsEarned
+from loyalnest.points.events import GrantReversed, PointsClawedBack, PointsEarned
 
 START = datetime(2026, 1, 10, 12, tzinfo=UTC)
 LADDER = {"Bronze": 0, "Silver": 100, "Gold": 500}
@@ -97,6 +97,7 @@ class Campaign:
             CustomerCreated.topic: self.earnings.customer_created,
             PointsEarned.topic: self.earnings.earned,
             PointsClawedBack.topic: self.earnings.clawed_back,
+            GrantReversed.topic: self.earnings.grant_reversed,
             SettingsChanged.topic: self.projection.settings_changed,
         }
         for batch in neighbours(events):
@@ -199,6 +200,12 @@ def clawed_back(points: int, order_id: int, customer_id: int = 1, merchant_id: s
         cancelled=False,
         clawed_back=total or points,
     ).event(merchant_id, str(customer_id))
+
+
+def grant_reversed(points: int, transaction_id: uuid.UUID, customer_id: int = 1, merchant_id: str = "acme") -> Event:
+    """A referral's grant was taken back."""
+    payload = GrantReversed(customer_id=customer_id, transaction_id=transaction_id, points=points)
+    return payload.event(merchant_id, str(customer_id))
 
 
 def new_rules(version: int, merchant_id: str = "acme", **rules: Any) -> Event:

@@ -4,8 +4,9 @@ import uuid
 from datetime import UTC, date, datetime, timedelta
 
 import msgspec
+import pytest
 
-from integration.campaign.support import START, Campaign, clawed_back, earned, joined
+from integration.campaign.support import START, Campaign, clawed_back, earned, grant_reversed, joined
 from loyalnest.kit.events import new_id
 
 
@@ -45,6 +46,16 @@ async def test_one_order_told_under_two_ids_counts_once(campaign: Campaign) -> N
     await campaign.give(refund, msgspec.structs.replace(refund, id=new_id()), refund)
     assert (await campaign.tiers.tier_of("acme", 1)).points == 90
     assert [each["tier"] for each in await campaign.told()] == ["Silver", "Bronze"]
+
+
+@pytest.mark.parametrize("reversal_first", [False, True])
+async def test_points_of_a_reversed_referral_do_not_count(campaign: Campaign, *, reversal_first: bool) -> None:
+    grant = uuid.uuid4()
+    told = [earned(150, None, transaction_id=grant, reason="referral"), grant_reversed(150, grant)]
+    for event in reversed(told) if reversal_first else told:
+        await campaign.give(event, msgspec.structs.replace(event, id=new_id()))
+    assert (await campaign.tiers.tier_of("acme", 1)).points == 0
+    assert await campaign.tier() == "Bronze"
 
 
 async def test_a_refund_takes_a_tier_at_once_and_may_come_first(campaign: Campaign) -> None:

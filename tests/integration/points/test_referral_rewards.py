@@ -70,6 +70,10 @@ async def test_a_reversal_takes_the_referrals_own_points_first(points: Points) -
     assert await points.balances("short", 3) == (250, 0, 0, 0)
     left = await points.sql("SELECT remaining FROM points.lots WHERE customer_id = 1 ORDER BY lot_id")
     assert [row["remaining"] for row in left] == [100, 0, 500], "what expires sooner stays with the customer"
+    told = {each["transaction_id"]: each["points"] for each in await points.told("points.earned")}
+    back = sorted(await points.told("points.grant_reversed"), key=lambda each: each["customer_id"])
+    assert [(each["customer_id"], each["points"]) for each in back] == [(1, 500), (2, 250)]
+    assert all(told[each["transaction_id"]] == each["points"] for each in back)
     assert await points.problems("short") == []
 
 
