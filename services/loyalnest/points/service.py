@@ -1,5 +1,6 @@
 """What points does on request: balances, history, adjustments, and proving the ledger."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,6 +22,7 @@ from loyalnest.points.models import Member, Origin
 from loyalnest.points.repository import Book
 from loyalnest.points.rules import lot_times
 
+MAX_AWARDS = 250
 MAX_ADJUSTMENT = 10**9
 """Points that one adjustment may move; a slip of the keyboard should not mint a fortune."""
 
@@ -90,10 +92,17 @@ class PointsService:
     async def award(self, merchant_id: str, order_id: int) -> Any:
         """What an order earned. Raises NotFound for an order that is unknown."""
         async with self._database.request(merchant_id) as connection:
-            row = await balance_repository.award(connection, merchant_id, order_id)
-        if row is None:
+            rows = await balance_repository.awards(connection, merchant_id, [order_id])
+        if not rows:
             raise NotFound(f"No order {order_id} is known.")
-        return row
+        return rows[0]
+
+    async def awards(self, merchant_id: str, orders: Sequence[int]) -> Sequence[Any]:
+        """What is known of orders. Raises InvalidInput for too many."""
+        if len(orders) > MAX_AWARDS:
+            raise InvalidInput(f"order_ids: at most {MAX_AWARDS} at once")
+        async with self._database.request(merchant_id) as connection:
+            return await balance_repository.awards(connection, merchant_id, list(orders))
 
     async def adjust(self, merchant_id: str, customer_id: int, points: int, reason: str, key: str) -> Any:
         """Grant (`points` > 0) or deduct points, once per `key`. Returns the transaction.
