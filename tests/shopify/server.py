@@ -155,6 +155,11 @@ class ShopifyServer:
             for grant in self.state.grants:
                 grant.revoked = grant.revoked or grant.shop == domain
 
+    def place(self, body: dict[str, Any], domain: str = ACME) -> None:
+        """An order of the shop is now as `body`, made by `shopify.bodies.order`, says."""
+        with self.state.lock:
+            self.state.orders.setdefault(domain, {})[body["id"]] = body
+
     def discounts(self, domain: str = ACME) -> list[Discount]:
         """The discount codes that were made."""
         with self.state.lock:

@@ -5,6 +5,7 @@ import random
 import secrets
 import threading
 import time
+from typing import Any
 
 from shopify.model import App, Bucket, Discount, Failure, Grant, Plan, Seen, Shop
 
@@ -24,6 +25,7 @@ class State:
             self.grants: list[Grant] = []
             self.codes: dict[str, tuple[str, str]] = {}
             self.discounts: dict[str, list[Discount]] = {}
+            self.orders: dict[str, dict[int, dict[str, Any]]] = {}
             self.buckets: dict[tuple[str, str], Bucket] = {}
             self.failures: list[Failure] = []
             self.seen: list[Seen] = []

@@ -8,6 +8,7 @@ import asyncpg
 from redis.asyncio import Redis
 
 from loyalnest.api_gateway.app import build_app
+from loyalnest.api_gateway.deliveries import Deliveries
 from loyalnest.kit.bus.postgres import PostgresBus
 from loyalnest.kit.clock import system_clock
 from loyalnest.kit.crypto.kek import KeyEncryptionKeys
@@ -60,7 +61,7 @@ async def _document(services: Mapping[str, Service]) -> dict[str, Any]:
         services=services,
         running=[],
     )
-    return build_app(environment).openapi()
+    return build_app(environment, Deliveries(environment.keys)).openapi()
 
 
 def page(found: dict[str, Any]) -> str:

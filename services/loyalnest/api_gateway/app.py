@@ -7,9 +7,17 @@ from fastapi import APIRouter, Depends, FastAPI
 from starlette.types import ASGIApp
 
 from loyalnest import __version__
-from loyalnest.api_gateway import openapi, proxy, proxy_badges, proxy_products, proxy_referrals, status
+from loyalnest.api_gateway import (
+    openapi,
+    proxy,
+    proxy_badges,
+    proxy_products,
+    proxy_referrals,
+    reconciliation_http,
+    status,
+)
 from loyalnest.api_gateway.authentication import Authentication, Tokens
-from loyalnest.api_gateway.channels import with_later_channels
+from loyalnest.api_gateway.deliveries import Deliveries
 from loyalnest.api_gateway.limits import Limit, Limiter
 from loyalnest.api_gateway.merchants import Merchants, lookup_by
 from loyalnest.api_gateway.webhooks import PREFIX, Webhooks
@@ -43,9 +51,8 @@ class GatewayApp(FastAPI):
         return self._document
 
 
-def build_app(environment: Environment) -> GatewayApp:
+def build_app(environment: Environment, deliveries: Deliveries) -> GatewayApp:
     """The application. Raises InvalidInput if a service's routes cannot reach it."""
-    environment = with_later_channels(environment)
     settings, clock = environment.settings, environment.clock
     auth = AuthServiceStub(environment.channel("auth"))
     merchants = Merchants(lookup_by(auth))
@@ -53,7 +60,7 @@ def build_app(environment: Environment) -> GatewayApp:
     per_webhook, per_forger = Limit(settings.webhook_limit_per_minute), Limit(settings.forged_limit_per_minute)
     per_request = Limit(settings.request_limit_per_minute)
     app = GatewayApp(
-        Webhooks(merchants, limiter, per_webhook, per_forger, environment.keys, environment.bus),
+        Webhooks(merchants, limiter, per_webhook, per_forger, deliveries, environment.bus),
         title="LoyalNest",
         version=__version__,
         description=openapi.DESCRIPTION,
@@ -82,6 +89,9 @@ def build_app(environment: Environment) -> GatewayApp:
             proxy_badges.routes(merchants, badges, limiter, per_request, clock), responses=openapi.PUBLIC
         )
     authenticated = Depends(Authentication(Tokens(auth, clock), limiter, per_request))
+    app.include_router(
+        reconciliation_http.routes(environment.database), dependencies=[authenticated], responses=openapi.PROTECTED
+    )
     for name, service in environment.services.items():
         if service.public_routes is not None:
             router = _routes(name, service.public_routes, environment)

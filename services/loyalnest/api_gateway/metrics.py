@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 
 from loyalnest.api_gateway.events import Topic
 
@@ -12,6 +12,14 @@ LIMITS_SKIPPED = Counter(
     "loyalnest_rate_limits_skipped_total", "Requests let through uncounted because Redis did not answer."
 )
 LOOKUPS = Counter("loyalnest_merchant_lookups_total", "Questions to auth about a shop, by outcome.", ["outcome"])
+
+RECONCILED = Counter(
+    "loyalnest_reconciled_orders_total", "Orders compared with Shopify's own, by what came of it.", ["outcome"]
+)
+RECONCILED_UP_TO = Gauge(
+    "loyalnest_reconciled_up_to_timestamp_seconds",
+    "When the changes were made up to which the merchant that is furthest behind was compared; 0 before any was.",
+)
 
 COMPLIANCE_TOPICS: Final = frozenset({"customers/data_request", "customers/redact", "shop/redact"})
 OTHER: Final = "other"

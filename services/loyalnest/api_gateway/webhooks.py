@@ -11,29 +11,20 @@ a suspension that is lifted must not have lost a refund. Who consumes a delivery
 """
 
 import asyncio
-import hashlib
 import re
 from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
-import msgspec
 import structlog
 from starlette.types import Receive, Scope, Send
 
-from loyalnest.api_gateway.events import (
-    BODY_PURPOSE,
-    SEALED_PURPOSE,
-    Topic,
-    WebhookReceived,
-    delivery_event_id,
-)
+from loyalnest.api_gateway.deliveries import Deliveries, UnknownShop
 from loyalnest.api_gateway.limits import Limit, Limiter
 from loyalnest.api_gateway.merchants import Merchant, Merchants
 from loyalnest.api_gateway.metrics import WEBHOOK_BYTES, WEBHOOKS, topic_label
-from loyalnest.api_gateway.shopify_bodies import MAX_BODY_BYTES, Decoded, decode
+from loyalnest.api_gateway.shopify_bodies import MAX_BODY_BYTES
 from loyalnest.kit.bus import EventBus
-from loyalnest.kit.crypto.keyring import KeyRing
 from loyalnest.kit.database import OUTAGES
 from loyalnest.kit.errors import (
     InvalidInput,
@@ -58,10 +49,8 @@ BODY_SECONDS: Final = 10.0
 DURABLE_SECONDS: Final = 4.5
 """After this Shopify has given up. What was written by then is found by its id when the delivery comes again."""
 MAX_TOPIC: Final = 100
-MAX_DELIVERY_ID: Final = 200
 
 _TOPIC: Final = re.compile(r"[a-z0-9_.-]+(?:/[a-z0-9_.-]+)*")
-_WITH_FACTS: Final = frozenset(map(str, Topic))
 _NAMES: Final = {
     prefix + name: name.decode()
     for name in (b"hmac-sha256", b"shop-domain", b"webhook-id", b"topic", b"triggered-at")
@@ -75,7 +64,6 @@ _DONE: Final = (
     },
     {"type": "http.response.body", "body": b"{}"},
 )
-_personal_encoder = msgspec.json.Encoder()
 
 
 class BadSignature(Unauthenticated):
@@ -86,22 +74,18 @@ class TooManyForged(RateLimited):
     """More of the shop's deliveries from one address were badly signed than a mistake would explain."""
 
 
-class UnknownShop(NotFound):
-    """No merchant has the shop's domain."""
-
-
 class Webhooks:
     """The ASGI application below `/webhooks/`."""
 
     def __init__(
-        self, merchants: Merchants, limiter: Limiter, limit: Limit, forged: Limit, keys: KeyRing, bus: EventBus
+        self, merchants: Merchants, limiter: Limiter, limit: Limit, forged: Limit, deliveries: Deliveries, bus: EventBus
     ) -> None:
         """limit: of a shop's genuine deliveries to a topic. forged: of those with a wrong signature from an address."""
         self._merchants = merchants
         self._limiter = limiter
         self._limit = limit
         self._forged = forged
-        self._keys = keys
+        self._deliveries = deliveries
         self._bus = bus
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -151,9 +135,10 @@ class Webhooks:
             raise BadSignature("X-Shopify-Hmac-Sha256 does not sign this body with a secret of this shop's app.")
         _check_topic(topic, headers.get("topic"))
         await self._limiter.count(merchant.merchant_id, f"webhooks/{topic}", self._limit)
-        decoded = decode(topic, body)
-        sealed = await self._sealed(merchant, topic, body, decoded)
-        await self._publish(_event(merchant, topic, headers, body, decoded, sealed))
+        triggered_at = _time(headers.get("triggered-at", ""))
+        await self._publish(
+            await self._deliveries.event(merchant.merchant_id, topic, body, headers.get("webhook-id", ""), triggered_at)
+        )
         WEBHOOK_BYTES.inc(len(body))
 
     async def _count_forged(self, merchant: Merchant, scope: Scope) -> None:
@@ -166,21 +151,6 @@ class Webhooks:
                 "wrong X-Shopify-Hmac-Sha256.",
                 error.retry_after,
             ) from None
-
-    async def _sealed(self, merchant: Merchant, topic: str, body: bytes, decoded: Decoded) -> bytes:
-        if topic not in _WITH_FACTS:
-            purpose, plain = BODY_PURPOSE, body
-        elif decoded.personal is not None:
-            purpose, plain = SEALED_PURPOSE, _personal_encoder.encode(decoded.personal)
-        else:
-            return b""
-        try:
-            keys = await self._keys.for_merchant(merchant.merchant_id)
-        except NotFound:
-            if topic == "shop/redact":  # a repetition, after the shop's keys were destroyed: it needs no body
-                return b""
-            raise UnknownShop("This shop was redacted, or is not set up completely.") from None
-        return keys.seal(purpose, plain)
 
     async def _publish(self, event: Event) -> None:
         try:
@@ -208,26 +178,6 @@ def _check_topic(topic: str, header: str | None) -> None:
         raise InvalidInput("The path must end in a topic such as orders/create.")
     if header and header != topic:
         raise InvalidInput("X-Shopify-Topic names another topic than the path.")
-
-
-def _event(
-    merchant: Merchant, topic: str, headers: dict[str, str], body: bytes, decoded: Decoded, sealed: bytes
-) -> Event:
-    delivery_id = headers.get("webhook-id", "")
-    if not (0 < len(delivery_id) <= MAX_DELIVERY_ID and delivery_id.isascii() and delivery_id.isprintable()):
-        delivery_id = "sha256:" + hashlib.sha256(topic.encode() + b"\n" + body).hexdigest()
-    received = WebhookReceived(
-        delivery_id=delivery_id,
-        shopify_topic=topic,
-        triggered_at=_time(headers.get("triggered-at", "")),
-        order=decoded.order,
-        refund=decoded.refund,
-        customer=decoded.customer,
-        product=decoded.product,
-        sealed=sealed,
-    )
-    merchant_id = merchant.merchant_id
-    return received.event(merchant_id, decoded.ordering_key, id=delivery_event_id(merchant_id, delivery_id))
 
 
 def _time(text: str) -> datetime | None:

@@ -1,5 +1,6 @@
 """All SQL that reads balances and the ledger for one merchant, under its request role."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -86,10 +87,16 @@ async def transaction_of(connection: Connection, merchant_id: str, source: str) 
     return await connection.fetchrow(f"{_TRANSACTION} WHERE t.merchant_id = $1 AND t.source = $2", merchant_id, source)
 
 
-async def award(connection: Connection, merchant_id: str, order_id: int) -> asyncpg.Record | None:
-    """An order's award."""
-    return await connection.fetchrow(
-        "SELECT * FROM points.order_awards WHERE merchant_id = $1 AND order_id = $2", merchant_id, order_id
+async def awards(connection: Connection, merchant_id: str, orders: Sequence[int]) -> list[asyncpg.Record]:
+    """What is known of orders, with the ids of their refunds, by ascending id."""
+    return await connection.fetch(
+        """
+        SELECT a.*, ARRAY(SELECT r.refund_id FROM points.order_refunds r
+                          WHERE r.merchant_id = a.merchant_id AND r.order_id = a.order_id ORDER BY 1) AS refund_ids
+        FROM points.order_awards a WHERE a.merchant_id = $1 AND a.order_id = ANY($2::bigint[]) ORDER BY a.order_id
+        """,
+        merchant_id,
+        orders,
     )
 
 

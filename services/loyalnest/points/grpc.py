@@ -30,25 +30,11 @@ class PointsGrpc(PointsServiceServicer):
         return pb.ListTransactionsResponse(transactions=[_transaction(row) for row in rows], next_page_token=token)
 
     async def GetOrderAward(self, request: pb.GetOrderAwardRequest, context: Any) -> pb.OrderAward:
-        row = await self._service.award(required_merchant(), request.order_id)
-        return pb.OrderAward(
-            order_id=row["order_id"],
-            customer_id=row["customer_id"] or 0,
-            base=decimal_text(row["base"]),
-            refunded_base=decimal_text(row["refunded_base"]),
-            cancelled=row["cancelled"],
-            rule=row["rule"],
-            points_per_unit=decimal_text(row["points_per_unit"]),
-            multiplier=decimal_text(row["multiplier"]),
-            settings_version=row["settings_version"],
-            awarded=row["awarded"],
-            clawed_back=row["clawed_back"],
-            awarded_at=time_text(row["awarded_at"]),
-            bonuses=[
-                pb.OrderBonus(campaign_id=str(each.campaign_id), points=each.points, clawed_back=each.clawed_back)
-                for each in bonuses_of(row["bonuses"])
-            ],
-        )
+        return _award(await self._service.award(required_merchant(), request.order_id))
+
+    async def ListOrderAwards(self, request: pb.ListOrderAwardsRequest, context: Any) -> pb.ListOrderAwardsResponse:
+        rows = await self._service.awards(required_merchant(), request.order_ids)
+        return pb.ListOrderAwardsResponse(awards=[_award(row) for row in rows])
 
     async def AdjustPoints(self, request: pb.AdjustPointsRequest, context: Any) -> pb.AdjustPointsResponse:
         require_role("owner", "staff")
@@ -146,6 +132,28 @@ def _balance(balance: Balance) -> pb.PointsBalance:
         lifetime_earned=balance.lifetime_earned,
         lifetime_redeemed=balance.lifetime_redeemed,
         expiring=[pb.ExpiringPoints(points=points, expires_at=time_text(at)) for points, at in balance.expiring],
+    )
+
+
+def _award(row: Any) -> pb.OrderAward:
+    return pb.OrderAward(
+        order_id=row["order_id"],
+        customer_id=row["customer_id"] or 0,
+        base=decimal_text(row["base"]),
+        refunded_base=decimal_text(row["refunded_base"]),
+        cancelled=row["cancelled"],
+        rule=row["rule"],
+        points_per_unit=decimal_text(row["points_per_unit"]),
+        multiplier=decimal_text(row["multiplier"]),
+        settings_version=row["settings_version"],
+        awarded=row["awarded"],
+        clawed_back=row["clawed_back"],
+        awarded_at=time_text(row["awarded_at"]),
+        bonuses=[
+            pb.OrderBonus(campaign_id=str(each.campaign_id), points=each.points, clawed_back=each.clawed_back)
+            for each in bonuses_of(row["bonuses"])
+        ],
+        refund_ids=row["refund_ids"],
     )
 
 

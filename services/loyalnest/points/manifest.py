@@ -2,6 +2,7 @@
 
 from loyalnest.admin_core.events import AuditLog, GdprRequestConfirmed, GdprRequestCreated
 from loyalnest.api_gateway.events import WebhookReceived
+from loyalnest.auth import auth_pb2
 from loyalnest.auth.auth_pb2_grpc import AuthServiceStub
 from loyalnest.campaign.events import CampaignChanged, TierChanged
 from loyalnest.core.events import SettingsChanged
@@ -9,6 +10,7 @@ from loyalnest.kit.environment import Environment
 from loyalnest.kit.privacy import PrivacyRequests
 from loyalnest.kit.rules_projection import RulesProjection
 from loyalnest.kit.service import Consumer, Job, Parts, Rpc, Service
+from loyalnest.kit.shopify.connections import ShopConnections
 from loyalnest.kit.shopify.endpoint import ShopEndpoint
 from loyalnest.points import points_pb2
 from loyalnest.points.consumers import Projections
@@ -43,8 +45,12 @@ def build(environment: Environment) -> Parts:
     database, outbox, clock = environment.database, environment.outbox, environment.clock
     rules = RulesProjection(database.schema)
     service = PointsService(database, outbox, rules, clock)
-    issuer = ShopifyDiscounts(AuthServiceStub(environment.channel("auth")), ShopEndpoint(environment.settings))
-    redemptions = Redemptions(database, outbox, rules, issuer, clock)
+    auth = AuthServiceStub(environment.channel("auth"))
+    shops = ShopConnections(
+        ShopEndpoint(environment.settings),
+        lambda refused: auth.GetShopAccess(auth_pb2.GetShopAccessRequest(refused_token=refused)),
+    )
+    redemptions = Redemptions(database, outbox, rules, ShopifyDiscounts(shops), clock)
     projections = Projections(database, rules)
     rewards = ReferralRewards(database, outbox, rules, clock)
     lots = LotJobs(database, outbox, clock)
@@ -71,7 +77,7 @@ def build(environment: Environment) -> Parts:
         ),
         observe=verification.observe,
         provision=service.provision,
-        stop=issuer.close,
+        stop=shops.close,
     )
 
 

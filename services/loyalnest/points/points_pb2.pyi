@@ -275,6 +275,48 @@ class OrderBonus(_message.Message):
 Global___OrderBonus: _TypeAlias = OrderBonus  # noqa: Y015
 
 @_typing.final
+class ListOrderAwardsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def order_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """At most 250."""
+
+    def __init__(
+        self,
+        *,
+        order_ids: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["order_ids", b"order_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListOrderAwardsRequest: _TypeAlias = ListOrderAwardsRequest  # noqa: Y015
+
+@_typing.final
+class ListOrderAwardsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AWARDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def awards(self) -> _containers.RepeatedCompositeFieldContainer[Global___OrderAward]: ...
+    def __init__(
+        self,
+        *,
+        awards: _abc.Iterable[Global___OrderAward] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["awards", b"awards"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListOrderAwardsResponse: _TypeAlias = ListOrderAwardsResponse  # noqa: Y015
+
+@_typing.final
 class OrderAward(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -291,6 +333,7 @@ class OrderAward(_message.Message):
     CLAWED_BACK_FIELD_NUMBER: _builtins.int
     AWARDED_AT_FIELD_NUMBER: _builtins.int
     BONUSES_FIELD_NUMBER: _builtins.int
+    REFUND_IDS_FIELD_NUMBER: _builtins.int
     order_id: _builtins.int
     customer_id: _builtins.int
     base: _builtins.str
@@ -303,9 +346,14 @@ class OrderAward(_message.Message):
     awarded: _builtins.int
     clawed_back: _builtins.int
     awarded_at: _builtins.str
+    """Empty while the order has not earned."""
     @_builtins.property
     def bonuses(self) -> _containers.RepeatedCompositeFieldContainer[Global___OrderBonus]:
         """What of `awarded` bonus campaigns gave."""
+
+    @_builtins.property
+    def refund_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The refunds that are known of it."""
 
     def __init__(
         self,
@@ -323,10 +371,11 @@ class OrderAward(_message.Message):
         clawed_back: _builtins.int = ...,
         awarded_at: _builtins.str = ...,
         bonuses: _abc.Iterable[Global___OrderBonus] | None = ...,
+        refund_ids: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["awarded", b"awarded", "awarded_at", b"awarded_at", "base", b"base", "bonuses", b"bonuses", "cancelled", b"cancelled", "clawed_back", b"clawed_back", "customer_id", b"customer_id", "multiplier", b"multiplier", "order_id", b"order_id", "points_per_unit", b"points_per_unit", "refunded_base", b"refunded_base", "rule", b"rule", "settings_version", b"settings_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["awarded", b"awarded", "awarded_at", b"awarded_at", "base", b"base", "bonuses", b"bonuses", "cancelled", b"cancelled", "clawed_back", b"clawed_back", "customer_id", b"customer_id", "multiplier", b"multiplier", "order_id", b"order_id", "points_per_unit", b"points_per_unit", "refund_ids", b"refund_ids", "refunded_base", b"refunded_base", "rule", b"rule", "settings_version", b"settings_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

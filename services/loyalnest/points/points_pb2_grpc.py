@@ -49,6 +49,11 @@ class PointsServiceStub:
                 request_serializer=loyalnest_dot_points_dot_points__pb2.GetOrderAwardRequest.SerializeToString,
                 response_deserializer=loyalnest_dot_points_dot_points__pb2.OrderAward.FromString,
                 _registered_method=True)
+        self.ListOrderAwards = channel.unary_unary(
+                '/points.v1.PointsService/ListOrderAwards',
+                request_serializer=loyalnest_dot_points_dot_points__pb2.ListOrderAwardsRequest.SerializeToString,
+                response_deserializer=loyalnest_dot_points_dot_points__pb2.ListOrderAwardsResponse.FromString,
+                _registered_method=True)
         self.AdjustPoints = channel.unary_unary(
                 '/points.v1.PointsService/AdjustPoints',
                 request_serializer=loyalnest_dot_points_dot_points__pb2.AdjustPointsRequest.SerializeToString,
@@ -115,6 +120,13 @@ class PointsServiceServicer:
 
     def GetOrderAward(self, request, context):
         """What an order earned and what of it stands. NOT_FOUND for an order that is unknown.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListOrderAwards(self, request, context):
+        """Those of the orders that are known, by ascending id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -198,6 +210,11 @@ def add_PointsServiceServicer_to_server(servicer, server):
                     servicer.GetOrderAward,
                     request_deserializer=loyalnest_dot_points_dot_points__pb2.GetOrderAwardRequest.FromString,
                     response_serializer=loyalnest_dot_points_dot_points__pb2.OrderAward.SerializeToString,
+            ),
+            'ListOrderAwards': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListOrderAwards,
+                    request_deserializer=loyalnest_dot_points_dot_points__pb2.ListOrderAwardsRequest.FromString,
+                    response_serializer=loyalnest_dot_points_dot_points__pb2.ListOrderAwardsResponse.SerializeToString,
             ),
             'AdjustPoints': grpc.unary_unary_rpc_method_handler(
                     servicer.AdjustPoints,
@@ -326,6 +343,33 @@ class PointsService:
             '/points.v1.PointsService/GetOrderAward',
             loyalnest_dot_points_dot_points__pb2.GetOrderAwardRequest.SerializeToString,
             loyalnest_dot_points_dot_points__pb2.OrderAward.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListOrderAwards(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/points.v1.PointsService/ListOrderAwards',
+            loyalnest_dot_points_dot_points__pb2.ListOrderAwardsRequest.SerializeToString,
+            loyalnest_dot_points_dot_points__pb2.ListOrderAwardsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -22,6 +22,8 @@ class PointsServiceStub:
     """A customer's transactions, newest first."""
     GetOrderAward: _aio.UnaryUnaryMultiCallable[_points_pb2.GetOrderAwardRequest, _points_pb2.OrderAward]
     """What an order earned and what of it stands. NOT_FOUND for an order that is unknown."""
+    ListOrderAwards: _aio.UnaryUnaryMultiCallable[_points_pb2.ListOrderAwardsRequest, _points_pb2.ListOrderAwardsResponse]
+    """Those of the orders that are known, by ascending id."""
     AdjustPoints: _aio.UnaryUnaryMultiCallable[_points_pb2.AdjustPointsRequest, _points_pb2.AdjustPointsResponse]
     """An admin grants or deducts points, with a reason. Idempotent by its key."""
     ListRewards: _aio.UnaryUnaryMultiCallable[_points_pb2.ListRewardsRequest, _points_pb2.ListRewardsResponse]
@@ -63,6 +65,14 @@ class PointsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_points_pb2.GetOrderAwardRequest, _abc.Awaitable[_points_pb2.OrderAward]],
     ) -> _abc.Awaitable[_points_pb2.OrderAward]:
         """What an order earned and what of it stands. NOT_FOUND for an order that is unknown."""
+
+    @_abc_1.abstractmethod
+    def ListOrderAwards(
+        self,
+        request: _points_pb2.ListOrderAwardsRequest,
+        context: _aio.ServicerContext[_points_pb2.ListOrderAwardsRequest, _abc.Awaitable[_points_pb2.ListOrderAwardsResponse]],
+    ) -> _abc.Awaitable[_points_pb2.ListOrderAwardsResponse]:
+        """Those of the orders that are known, by ascending id."""
 
     @_abc_1.abstractmethod
     def AdjustPoints(

@@ -23,6 +23,7 @@ from loyalnest.points.models import Member, Origin
 from loyalnest.points.repository import Book
 from loyalnest.points.rules import lot_times
 
+MAX_AWARDS = 250
 MAX_ADJUSTMENT = 10**9
 """Points that one adjustment may move; a slip of the keyboard should not mint a fortune."""
 
@@ -92,10 +93,17 @@ class PointsService:
     async def award(self, merchant_id: str, order_id: int) -> Any:
         """What an order earned. Raises NotFound for an order that is unknown."""
         async with self._database.request(merchant_id) as connection:
-            row = await balance_repository.award(connection, merchant_id, order_id)
-        if row is None:
+            rows = await balance_repository.awards(connection, merchant_id, [order_id])
+        if not rows:
             raise NotFound(f"No order {order_id} is known.")
-        return row
+        return rows[0]
+
+    async def awards(self, merchant_id: str, orders: Sequence[int]) -> Sequence[Any]:
+        """What is known of orders. Raises InvalidInput for too many."""
+        if len(orders) > MAX_AWARDS:
+            raise InvalidInput(f"order_ids: at most {MAX_AWARDS} at once")
+        async with self._database.request(merchant_id) as connection:
+            return await balance_repository.awards(connection, merchant_id, list(orders))
 
     async def campaign_spending(self, merchant_id: str, campaign_ids: Sequence[UUID]) -> Mapping[UUID, int]:
         """What stands of the points that campaigns gave; those that are not known here are left out.

@@ -11,6 +11,7 @@ import pytest_asyncio
 from loyalnest.kit.errors import InvalidInput, Unauthenticated, Unavailable
 from loyalnest.kit.shopify.admin_api import AdminApi
 from loyalnest.kit.shopify.endpoint import ShopEndpoint
+from loyalnest.kit.shopify.graphql import GraphQL
 from loyalnest.kit.shopify.oauth import AppCredentials, OAuthClient, ShopToken, authorize_url
 from loyalnest.kit.shopify.session_token import verify_session_token
 from loyalnest.kit.shopify.signatures import oauth_query_is_genuine, webhook_is_genuine
@@ -44,7 +45,7 @@ def api_of(shopify: ShopifyServer, http: httpx.AsyncClient, shop: str = ACME, *,
     async def provide() -> str:
         return token
 
-    return AdminApi(http, ShopEndpoint(shopify.settings()), shop, provide, CostBucket())
+    return AdminApi(GraphQL(http, ShopEndpoint(shopify.settings()), shop, provide, CostBucket()))
 
 
 async def allowed(shopify: ShopifyServer, app: AppCredentials, state: str = "nonce") -> list[tuple[str, str]]:

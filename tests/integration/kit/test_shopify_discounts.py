@@ -34,7 +34,7 @@ def api_of(shopify: ShopifyServer, http: httpx.AsyncClient, shop: str = ACME, *,
     async def provide() -> str:
         return token
 
-    return AdminApi(http, ShopEndpoint(shopify.settings()), shop, provide, CostBucket())
+    return AdminApi(GraphQL(http, ShopEndpoint(shopify.settings()), shop, provide, CostBucket()))
 
 
 def five_off(api: AdminApi, code: str = "LOYAL-1", title: str = "LoyalNest r-1") -> Awaitable[DiscountResult]:
@@ -156,7 +156,8 @@ async def test_a_token_that_another_process_replaced_is_asked_for_once_more(
         refused.append(token)
         cached = stored
 
-    api = AdminApi(http, ShopEndpoint(shopify.settings()), ACME, provide, CostBucket(), token_refused=forget)
+    endpoint = ShopEndpoint(shopify.settings())
+    api = AdminApi(GraphQL(http, endpoint, ACME, provide, CostBucket(), token_refused=forget))
     await api.shop()
     stored = shopify.install()  # revokes the one before
     assert (await five_off(api)).created

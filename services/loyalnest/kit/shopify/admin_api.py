@@ -9,24 +9,12 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-import httpx
 import msgspec
 
 from loyalnest.kit.errors import InvalidInput, LoyalNestError, Unavailable
-from loyalnest.kit.shopify.endpoint import ShopEndpoint
-from loyalnest.kit.shopify.graphql import API_VERSION, GraphQL, ShopifyRefused, TokenProvider, TokenRefused
-from loyalnest.kit.shopify.throttle import CostBucket, CostBuckets
+from loyalnest.kit.shopify.graphql import GraphQL, ShopifyRefused
 
-__all__ = [
-    "AdminApi",
-    "CostBucket",
-    "CostBuckets",
-    "DiscountResult",
-    "ShopInfo",
-    "ShopifyRefused",
-    "TokenProvider",
-    "TokenRefused",
-]
+__all__ = ["AdminApi", "DiscountResult", "ShopInfo", "ShopifyRefused"]
 
 _SHOP = "query Shop { shop { name currencyCode } }"
 
@@ -79,24 +67,8 @@ class _Created(msgspec.Struct, rename="camel"):
 class AdminApi:
     """One app in one shop. Keep it while it is used: it remembers the shop's currency and what calls cost."""
 
-    def __init__(
-        self,
-        http: httpx.AsyncClient,
-        endpoint: ShopEndpoint,
-        shop_domain: str,
-        token_provider: TokenProvider,
-        bucket: CostBucket,
-        *,
-        api_version: str = API_VERSION,
-        token_refused: TokenRefused | None = None,
-    ) -> None:
-        """`bucket` is `CostBuckets.of(api_key, shop_domain)` of the process; the rest is as for `GraphQL`.
-
-        Raises InvalidInput if `shop_domain` is no shop's domain.
-        """
-        self._api = GraphQL(
-            http, endpoint, shop_domain, token_provider, bucket, api_version=api_version, token_refused=token_refused
-        )
+    def __init__(self, api: GraphQL) -> None:
+        self._api = api
         self._shop: ShopInfo | None = None
 
     async def shop(self) -> ShopInfo:
