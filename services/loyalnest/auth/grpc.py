@@ -55,6 +55,10 @@ class AuthGrpc(AuthServiceServicer):
     async def GetMerchant(self, request: pb.GetMerchantRequest, context: Any) -> pb.Merchant:
         return _merchant(await self._service.merchant(required_merchant()))
 
+    async def CloseMerchant(self, request: pb.CloseMerchantRequest, context: Any) -> pb.CloseMerchantResponse:
+        _only_ourselves()
+        return pb.CloseMerchantResponse(closed_at=time_text(await self._service.close(required_merchant())))
+
     async def ListMerchants(self, request: pb.ListMerchantsRequest, context: Any) -> pb.ListMerchantsResponse:
         _only_ourselves()
         found, token = await self._service.merchants(request.page_size, request.page_token)
@@ -137,6 +141,7 @@ def _merchant(merchant: Merchant, secrets: list[str] | None = None) -> pb.Mercha
         api_secrets=secrets or [],
         created_at=time_text(merchant.created_at),
         connected=merchant.connected,
+        closed=merchant.closed,
     )
 
 

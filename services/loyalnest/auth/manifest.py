@@ -6,7 +6,7 @@ from typing import Any, cast
 import httpx
 
 from loyalnest.admin_core.events import AuditLog
-from loyalnest.auth import auth_pb2
+from loyalnest.auth import auth_pb2, residence
 from loyalnest.auth.access import ShopAccess, Unbroken
 from loyalnest.auth.admins import AdminUsers
 from loyalnest.auth.auth_pb2_grpc import AuthServiceStub, add_AuthServiceServicer_to_server
@@ -23,7 +23,7 @@ from loyalnest.kit.crypto.kek import KeyEncryptionKeys
 from loyalnest.kit.crypto.keyring import Source, WrappedKey
 from loyalnest.kit.environment import Environment
 from loyalnest.kit.errors import DeadlineExceeded, NotFound, Unavailable
-from loyalnest.kit.service import Job, Parts, Rpc, Service
+from loyalnest.kit.service import Job, Parts, Residence, Rpc, Service
 from loyalnest.kit.shopify.endpoint import ShopEndpoint
 from loyalnest.kit.shopify.oauth import OAuthClient
 
@@ -100,5 +100,6 @@ SERVICE = Service(
     routes=routes,
     public_routes=public_routes,
     key_source=key_source,
+    residence=Residence(residence.is_open, residence.rewrap),
     calls_out=True,
 )

@@ -31,7 +31,11 @@ class Origin(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Merchant:
-    """A row of `auth.merchants`; the secrets are sealed. `connected`: there is an access token that was not refused."""
+    """A row of `auth.merchants`; the secrets are sealed.
+
+    connected: there is an access token that was not refused. closed: its data is being moved away or erased, so that
+    nothing may change here any more.
+    """
 
     merchant_id: str
     shop_domain: str
@@ -41,6 +45,7 @@ class Merchant:
     api_secret_previous: bytes | None = field(repr=False)
     created_at: datetime
     connected: bool
+    closed: bool
 
 
 @dataclass(frozen=True, slots=True)

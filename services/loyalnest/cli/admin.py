@@ -61,6 +61,13 @@ async def merchants_of(services: Runtime, merchant: str | None) -> list[str]:
         page = auth_pb2.ListMerchantsRequest(page_size=200, page_token=found.next_page_token)
 
 
+async def ledger_report(services: Runtime, merchant: str) -> points_pb2.VerifyLedgerResponse:
+    """What the proof of a merchant's ledger says."""
+    points = PointsServiceStub(services.channel("points"))
+    with as_merchant(merchant):
+        return await points.VerifyLedger(points_pb2.VerifyLedgerRequest(), timeout=600)
+
+
 def verify(
     merchant: Annotated[str | None, typer.Argument(metavar="MERCHANT", help="One merchant; all without it.")] = None,
     data: DataDir = None,
@@ -73,10 +80,8 @@ def verify(
     async def work() -> int:
         wrong = 0
         async with services_at(data) as services:
-            points = PointsServiceStub(services.channel("points"))
             for name in await merchants_of(services, merchant):
-                with as_merchant(name):
-                    report = await points.VerifyLedger(points_pb2.VerifyLedgerRequest(), timeout=600)
+                report = await ledger_report(services, name)
                 counted = f"{report.transactions} transactions of {report.members} members"
                 if not report.problems:
                     out.print(f"{name}: {counted}, all proven")

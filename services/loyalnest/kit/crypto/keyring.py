@@ -188,9 +188,12 @@ def next_data_key(merchant_id: str, stored: Sequence[WrappedKey], keks: KeyEncry
     return wrap_key(merchant_id, "data", version, envelope.new_key(), keks)
 
 
-def rewrap(row: WrappedKey, keks: KeyEncryptionKeys) -> WrappedKey:
-    """The same key wrapped under the newest key-encryption key. Raises Unavailable if the old one is missing."""
-    kek_id, wrapped = keks.wrap(_unwrap(row, keks), _context(row.merchant_id, row.purpose, row.version))
+def rewrap(row: WrappedKey, keks: KeyEncryptionKeys, under: KeyEncryptionKeys | None = None) -> WrappedKey:
+    """The same key wrapped under the newest of `under`, which are other key-encryption keys or, without them, `keks`.
+
+    Raises Unavailable if the old one is not among `keks`.
+    """
+    kek_id, wrapped = (under or keks).wrap(_unwrap(row, keks), _context(row.merchant_id, row.purpose, row.version))
     return replace(row, kek_id=kek_id, wrapped=wrapped)
 
 

@@ -1,0 +1,149 @@
+"""A merchant moves between two places while its orders go on arriving: nothing is lost, nothing counts twice."""
+
+import asyncio
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from integration.moving.place import PATIENCE_SECONDS, Place, place
+from loyalnest.api_gateway import merchants
+from loyalnest.cli.moving import erase_closed, forward_merchant, move_merchant
+from loyalnest.kit.embedded.postgres import EmbeddedPostgres
+from loyalnest.kit.errors import Conflict, Unavailable
+from shopify import bodies
+
+QUIET = 0.5
+"""Shorter than gateways go by what they know, so that some deliveries come late and have to be forwarded."""
+
+
+@pytest.fixture
+async def places(
+    postgres_server: EmbeddedPostgres, kafka_brokers: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[tuple[Place, Place]]:
+    monkeypatch.setattr(merchants, "KNOWN_SECONDS", 2.0)
+    admin = postgres_server.url("postgres")
+    async with place(admin, kafka_brokers, redis_url) as pool, place(admin, kafka_brokers, redis_url) as own:
+        yield pool, own
+
+
+@dataclass
+class Shop:
+    """Sends a merchant's orders to where its gateway is, and each again until it is taken, as Shopify does."""
+
+    merchant: str
+    at: Place
+    taken: dict[str, dict[str, Any]] = field(default_factory=dict)
+    answers: Counter[int] = field(default_factory=Counter)
+    late: int = 0
+    _stopping: bool = False
+
+    async def send(self) -> None:
+        """One order by one of a few customers."""
+        order = bodies.order(customer=bodies.customer(7_000 + len(self.taken) % 5))
+        await self.deliver(order, str(uuid.uuid4()))
+
+    async def deliver(self, order: dict[str, Any], delivery_id: str) -> None:
+        """Until it is taken."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                status = await self.at.deliver(self.merchant, order, delivery_id, "orders/create")
+                self.answers[status] += 1
+                if status == 200:
+                    self.taken[delivery_id] = order
+                    return
+                assert status == 503, status
+                await asyncio.sleep(0.05)
+
+    async def go_on(self) -> None:
+        """Send orders until `stop`, from two places at once."""
+
+        async def sender() -> None:
+            while not self._stopping:
+                await self.send()
+                await asyncio.sleep(0.01)
+
+        await asyncio.gather(sender(), sender())
+
+    def stop(self) -> None:
+        """End after the orders under way."""
+        self._stopping = True
+
+    def restart(self) -> None:
+        """Let `go_on` be called again."""
+        self._stopping = False
+
+
+async def is_whole(where: Place, shop: Shop) -> None:
+    """Every order that was taken is there once, in each service, and the ledger is proven."""
+    await where.settle()
+    orders = {order["id"] for order in shop.taken.values()}
+    assert len(orders) == len(shop.taken)
+    awarded = await where.sql(
+        "SELECT order_id::bigint, count(*) FROM points.order_awards WHERE merchant_id = $1 GROUP BY 1", shop.merchant
+    )
+    assert {order for order, _ in awarded} == orders
+    earned = await where.sql(
+        "SELECT count(*) FROM points.points_transactions WHERE merchant_id = $1 AND kind = 'accrual'", shop.merchant
+    )
+    scored = await where.sql("SELECT count(*) FROM rfm.orders WHERE merchant_id = $1", shop.merchant)
+    assert (earned, scored) == ([(len(orders),)], [(len(orders),)])
+    assert await where.problems(shop.merchant) == []
+
+
+async def move(here: Place, there: Place, shop: Shop) -> int:
+    """Move a merchant whose orders go on arriving; returns the events that had to be sent after it."""
+    shop.restart()
+    sending = asyncio.create_task(shop.go_on())
+    await asyncio.sleep(0.5)
+    copied = await move_merchant(here.settings, there.settings, shop.merchant, QUIET, PATIENCE_SECONDS)
+    assert sum(each.rows for each in copied) > 100
+    if there.runtime is None:
+        await there.start(shop.merchant)
+    else:
+        await there.provision(shop.merchant)
+    before = len(shop.taken)
+    shop.at = there
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while len(shop.taken) < before + 20:
+            await asyncio.sleep(0.05)
+    forwarded = await forward_merchant(here.settings, there.settings, shop.merchant, QUIET)
+    shop.stop()
+    await sending
+    return forwarded
+
+
+async def test_there_and_back_with_orders_arriving(places: tuple[Place, Place]) -> None:
+    pool, own = places
+    await pool.start("acme", "brew")
+    acme, brew = Shop("acme", pool), Shop("brew", pool)
+    for shop in (acme, brew):
+        for _ in range(20):
+            await shop.send()
+    neighbour = asyncio.create_task(brew.go_on())
+
+    forwarded = await move(pool, own, acme)
+    assert acme.answers[503] > 0
+    await is_whole(own, acme)
+    for delivery_id, order in list(acme.taken.items())[:5]:  # what Shopify repeats is known in the new place
+        await acme.deliver(order, delivery_id)
+    await is_whole(own, acme)
+    assert forwarded >= 0
+
+    gone = await erase_closed(pool.settings, "acme", QUIET, PATIENCE_SECONDS)
+    assert gone["points.points_transactions"] > 20
+    assert await pool.counts("acme") == {}
+    assert await erase_closed(pool.settings, "acme", QUIET, PATIENCE_SECONDS) == {}
+    brew.stop()
+    await neighbour
+    await is_whole(pool, brew)
+    assert set(acme.answers) == {200, 503}
+    assert set(brew.answers) == {200}
+
+    await move(own, pool, acme)
+    await is_whole(pool, acme)
+    await is_whole(pool, brew)
+    assert set(acme.answers) == {200, 503}
