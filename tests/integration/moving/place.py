@@ -7,6 +7,7 @@ import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,11 @@ import httpx
 from pydantic import SecretStr
 
 from loyalnest.cli.admin import ledger_report
+from loyalnest.cli.deadletters import kept
 from loyalnest.kit import migrations
 from loyalnest.kit.discovery import discover, in_dependency_order
+from loyalnest.kit.environment import open_bus
+from loyalnest.kit.events import Event
 from loyalnest.kit.moving.tables import tables_of
 from loyalnest.kit.program import Program, load_programs
 from loyalnest.kit.runtime import Runtime
@@ -46,7 +50,7 @@ def every() -> list[Service]:
 
 @dataclass
 class Place:
-    """`settings` are those of the owner of the tables, who is no superuser. `runtime` runs between `start` and `stop`."""
+    """`settings` are those of the owner of the tables, who is no superuser. `runtime` runs from `start` to `stop`."""
 
     name: str
     settings: Settings
@@ -102,8 +106,29 @@ class Place:
         """Return when nothing waits."""
         assert self.runtime is not None
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while not await self.runtime.settled():
+            while not await self.runtime.settled():  # noqa: ASYNC110 - what is awaited happens in a server
                 await asyncio.sleep(0.1)
+
+    async def publish(self, merchant: str, topic: str) -> None:
+        """Publish an event that nobody can apply."""
+        bus = open_bus(self.settings)
+        await bus.start()
+        try:
+            nonsense = Event(
+                id=uuid.uuid4(), topic=topic, merchant_id=merchant, key="", payload=b"{", occurred_at=datetime.now(UTC)
+            )
+            await bus.publish([nonsense])
+        finally:
+            await bus.stop()
+
+    async def dead_letters(self) -> list[uuid.UUID]:
+        """The ids of the events that services gave up on."""
+        bus = open_bus(self.settings)
+        await bus.start()
+        try:
+            return [each.original.id for each in await kept(bus, ["points"])]
+        finally:
+            await bus.stop()
 
     async def sql(self, query: str, *arguments: Any) -> list[tuple[Any, ...]]:
         """Rows, seen by a superuser."""
@@ -147,7 +172,7 @@ class Place:
 async def place(admin_url: str, brokers: str, redis_url: str) -> AsyncIterator[Place]:
     """A new place, migrated."""
     name = f"place-{uuid.uuid4().hex[:8]}"
-    generated = Generated("", {purpose: "p" for purpose in purposes([each.name for each in every()])})
+    generated = Generated("", dict.fromkeys(purposes([each.name for each in every()]), "p"))
     await databases.ensure_database(admin_url, name, generated, every())
     settings = Settings(
         bus="kafka",
