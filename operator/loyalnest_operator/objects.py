@@ -126,7 +126,9 @@ def _list_differences(live: list[Any], desired: list[Any], path: str) -> list[st
 
 def _named(elements: list[Any]) -> bool:
     """Whether it is a list of things that the API server tells apart by their names."""
-    return bool(elements) and all(isinstance(each, dict) and isinstance(each.get("name"), str) for each in elements)
+    if not all(isinstance(each, dict) and isinstance(each.get("name"), str) for each in elements):
+        return False
+    return bool(elements) and len(_by_name(elements)) == len(elements)
 
 
 def _by_name(elements: list[Any]) -> dict[str, Any]:
