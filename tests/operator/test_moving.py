@@ -167,7 +167,7 @@ async def test_operators_killed_at_every_step_of_a_move(world: World, kubelet: K
             kills += 1
             await world.end_lead()
             operator.start()
-            await some_writes(operator, world, wanted, dice.randint(1, 4))
+            await some_writes(operator, world, wanted, dice.randint(3, 9))
     assert kills > 5
     for task in watching:
         task.cancel()
