@@ -100,7 +100,7 @@ class Reconciler:
             log.exception("reconcile.fault", program=name)
             failure = Obstacle("OperatorFault", f"The operator has a fault: {error!r}. Its log says where; report it.")
         if failure is None and report.conflicts:
-            failure = Obstacle("FieldConflict", " ".join(report.conflicts))
+            failure = Obstacle(report.conflict_reason, " ".join(report.conflicts))
         if failure is not None:
             reason = reason_of(failure)
             metrics.FAILURES.labels(reason).inc()
@@ -275,6 +275,7 @@ def _going_on(report: Report) -> Iterator[None]:
         yield
     except FieldConflict as conflict:
         report.conflicts.append(conflict.detail)
+        report.conflict_reason = reason_of(conflict)
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """What others do to a program's objects: put right, left alone, or reported, as it should be."""
 
+import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -268,3 +270,24 @@ async def test_a_namespace_is_taken_over_when_it_is_handed_over(world: World, ku
         await settled(world, operator, name)
         live = await world.live(NAMESPACE, command[0])
         assert live["metadata"]["labels"]["team"] == "a"
+
+
+async def test_another_controller_that_insists_is_answered_less_and_less_often(world: World, kubelet: Kubelet) -> None:
+    name = world.name()
+    await world.make(name)
+    async with world.operator(LOYALNEST_OPERATOR_RETRY_SECONDS="5") as operator:
+        await settled(world, operator, name)
+        ref = next(each for each in await world.objects(name) if each.kind == "ResourceQuota")
+        before, changed = await operator.writes(), 0
+        deadline = time.monotonic() + 20.0
+        while time.monotonic() < deadline:
+            await world.change_object(ref, {"spec": {"hard": {"pods": "1"}}}, "the-other")
+            changed += 1
+            await asyncio.sleep(0.1)
+        told = await world.until(name, "Degraded", reason="Contested")
+        assert "the-other changes it back" in told["message"]
+        assert "spec.hard.pods" in told["message"]
+        assert changed > 30
+        assert await operator.writes() - before < 30
+        assert len(await world.events(name, "Contested")) == 1
+        await world.until(name, "Ready")  # once the other has stopped
