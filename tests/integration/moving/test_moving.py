@@ -9,12 +9,16 @@ from typing import Any
 
 import pytest
 
-from integration.moving.place import PATIENCE_SECONDS, Place, place
+from integration.moving.place import PATIENCE_SECONDS, Place, every, place
 from loyalnest.api_gateway import merchants
 from loyalnest.campaign.events import TierChanged
-from loyalnest.cli.moving import erase_closed, forward_merchant, move_merchant
+from loyalnest.cli.moving import close_merchant, erase_closed, forward_merchant, move_merchant
+from loyalnest.kit.database import Connection
 from loyalnest.kit.embedded.postgres import EmbeddedPostgres
 from loyalnest.kit.errors import Conflict, Unavailable
+from loyalnest.kit.moving import erasing
+from loyalnest.kit.moving.copying import copy_merchant
+from loyalnest.kit.moving.tables import Table
 from shopify import bodies
 
 QUIET = 0.5
@@ -198,3 +202,62 @@ async def test_what_stays_under_way_is_named_and_nothing_moves(places: tuple[Pla
     await pool.start("acme")  # provisioned anew, it goes on as before
     await acme.send()
     await is_whole(pool, acme)
+
+
+async def test_what_breaks_off_in_the_middle_is_done_again(
+    places: tuple[Place, Place], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool, own = places
+    await pool.start("acme")
+    acme = Shop("acme", pool)
+    for _ in range(5):
+        await acme.send()
+    await is_whole(pool, acme)
+    await pool.settle()
+    await close_merchant(pool.settings, "acme", QUIET)
+    last = next(each.name for each in reversed(every()) if each.migrations)
+
+    async def nothing(_service: str, _connection: Connection) -> None:
+        """Neither looks nor changes."""
+
+    async def breaks(service: str, connection: Connection) -> None:
+        if service == last:
+            pid = await connection.fetchval("SELECT pg_backend_pid()")
+            await own.sql("SELECT pg_terminate_backend($1, 5000)", pid)
+
+    async def settled() -> str:
+        return ""
+
+    with pytest.raises(Unavailable):
+        await copy_merchant(
+            pool.settings.placement(),
+            own.settings.placement(),
+            every(),
+            "acme",
+            settled=settled,
+            before=nothing,
+            after=breaks,
+        )
+    assert await own.counts("acme") == {}
+    for _ in range(2):  # also over what is there already
+        await move_merchant(pool.settings, own.settings, "acme", QUIET, PATIENCE_SECONDS)
+    assert await own.counts("acme") == await pool.counts("acme")
+
+    monkeypatch.setattr(erasing, "CHUNK", 2)
+    erase_chunk, left = erasing._erase_chunk, iter(range(20))
+
+    async def breaks_off(connection: Connection, table: Table, merchant: str) -> int:
+        if next(left, None) is None:
+            raise Unavailable("gone")
+        return await erase_chunk(connection, table, merchant)
+
+    before = await pool.counts("acme")
+    monkeypatch.setattr(erasing, "_erase_chunk", breaks_off)
+    with pytest.raises(Unavailable, match="gone"):
+        await erase_closed(pool.settings, "acme", QUIET, PATIENCE_SECONDS)
+    monkeypatch.setattr(erasing, "_erase_chunk", erase_chunk)
+    between = await pool.counts("acme")
+    assert 0 < sum(between.values()) < sum(before.values())
+    assert "auth.merchants" in between  # it stays closed to the end
+    await erase_closed(pool.settings, "acme", QUIET, PATIENCE_SECONDS)
+    assert await pool.counts("acme") == {}
