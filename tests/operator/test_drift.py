@@ -1,13 +1,11 @@
 """What others do to a program's objects: put right, left alone, or reported, as it should be."""
 
-import asyncio
-import time
 from typing import Any
 
 import pytest
 
 from fixtures.kubelet import Kubelet
-from fixtures.operating import PATIENCE_SECONDS, Object, Operator, World, until
+from fixtures.operating import Object, Operator, World, until
 from loyalnest_operator import names
 from loyalnest_operator.kinds import DEPLOYMENT, NAMESPACE, kind_of
 from loyalnest_operator.objects import Ref
@@ -270,23 +268,3 @@ async def test_a_namespace_is_taken_over_when_it_is_handed_over(world: World, ku
         await settled(world, operator, name)
         live = await world.live(NAMESPACE, command[0])
         assert live["metadata"]["labels"]["team"] == "a"
-
-
-async def test_another_controller_that_insists_is_answered_less_and_less_often(world: World, kubelet: Kubelet) -> None:
-    name = world.name()
-    await world.make(name)
-    async with world.operator(LOYALNEST_OPERATOR_RETRY_SECONDS="5") as operator:
-        await settled(world, operator, name)
-        ref = next(each for each in await world.objects(name) if each.kind == "ResourceQuota")
-        changed, told = 0, {"reason": ""}
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while time.monotonic() < deadline and not (changed > 40 and told["reason"] == "Contested"):
-            await world.change_object(ref, {"spec": {"hard": {"pods": "1"}}}, "the-other")
-            told = (await world.conditions(name))["Degraded"]
-            changed += 1
-            await asyncio.sleep(0.05)
-        assert "the-other changes it back" in told["message"]
-        assert "spec.hard.pods" in told["message"]
-        assert operator.log().count('"event": "drift"') < 12 < changed / 3
-        assert len(await world.events(name, "Contested")) == 1
-        await world.until(name, "Ready")  # once the other has stopped
