@@ -1,11 +1,13 @@
 """Brings single objects to what they should be, and writes nothing where they are."""
 
+import time
 from collections.abc import Collection, Iterable, Sequence
 
 import structlog
 
 from loyalnest_operator.cache import Cache
-from loyalnest_operator.cluster import Cluster, FieldConflict
+from loyalnest_operator.cluster import Cluster, Contested, FieldConflict
+from loyalnest_operator.contests import Contests
 from loyalnest_operator.events import Recorder
 from loyalnest_operator.facts import Manifest
 from loyalnest_operator.kinds import NAMESPACE
@@ -25,6 +27,7 @@ class Applier:
         self._cluster = cluster
         self._cache = cache
         self._recorder = recorder
+        self._contests = Contests()
 
     async def apply(self, program: str, manifests: Iterable[Manifest]) -> None:
         """Make every object what its manifest says.
@@ -84,6 +87,11 @@ class Applier:
         if self._right(program, manifest):
             return
         seen = self._cache.seen(program, ref)
+        drift: list[str] = []
+        if seen is not None and seen.content is not None and seen.desired_hash == _hash(manifest):
+            drift = changes(decoded(seen.content), manifest)[:MOST_DIFFERENCES]
+            if not self._contests.may_correct(ref, time.monotonic()):
+                raise await self._contested(program, ref, seen.changed_by, drift)
         try:
             live = await self._cluster.apply(manifest, force=False)
         except FieldConflict as conflict:
@@ -91,11 +99,19 @@ class Applier:
                 raise
             live = await self._cluster.apply(manifest, force=True)
         self._cache.applied(live)
-        if seen is not None and seen.content is not None and seen.desired_hash == _hash(manifest):
-            drift = changes(decoded(seen.content), manifest)[:MOST_DIFFERENCES]
+        if drift:
+            self._contests.corrected(ref, time.monotonic())
             log.info("drift", program=program, object=str(ref), fields=drift)
             words = f"{ref} was changed and was put right: {'; '.join(drift)}"
             await self._recorder.warn(program, "DriftCorrected", words)
+
+    async def _contested(self, program: str, ref: Ref, manager: str, drift: Sequence[str]) -> Contested:
+        words = (
+            f"{ref}: {manager or 'somebody'} changes it back each time that it is put right ({'; '.join(drift)}), so "
+            "it is put right less and less often. Stop the other, or change what the program asks for."
+        )
+        await self._recorder.warn(program, "Contested", words)
+        return Contested(words)
 
     def _right(self, program: str, manifest: Manifest) -> bool:
         """Whether the object is there as it should be, as far as was seen."""

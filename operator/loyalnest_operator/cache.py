@@ -10,7 +10,7 @@ import msgspec
 
 from loyalnest_operator import names, rollout
 from loyalnest_operator.facts import Manifest
-from loyalnest_operator.objects import Ref, content, digest, ref_of
+from loyalnest_operator.objects import Ref, content, digest, last_manager, ref_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +26,17 @@ class State:
 
 @dataclass(slots=True)
 class Seen:
-    """An object as it was last seen. `content` is there while nobody has looked at it since it changed."""
+    """An object as it was last seen.
+
+    content, changed_by: there while nobody has looked at it since it changed: what it is, and who changed it last.
+    """
 
     version: int
     digest: bytes
     state: State
     desired_hash: str
     content: bytes | None = None
+    changed_by: str = ""
     settled: bytes | None = None
     deleting: bool = False
 
@@ -167,7 +171,7 @@ class Cache:
         if before is not None and program == owner:
             after.settled = before.settled
         if not after.unchecked:
-            after.content = None
+            after.content, after.changed_by = None, ""
         self._put(program, ref, after)
         if program != owner:
             return [each for each in (owner, program) if each]
@@ -181,7 +185,7 @@ class Cache:
         seen = self._objects.get(program, {}).get(ref)
         if seen is not None and seen.version > after.version:
             return
-        after.settled, after.content = after.digest, None
+        after.settled, after.content, after.changed_by = after.digest, None, ""
         self._put(program, ref, after)
 
     def forget(self, program: str, ref: Ref) -> None:
@@ -192,7 +196,7 @@ class Cache:
     def settle(self, program: str, ref: Ref) -> None:
         """The object was looked at, and is right."""
         seen = self._objects[program][ref]
-        seen.settled, seen.content = seen.digest, None
+        seen.settled, seen.content, seen.changed_by = seen.digest, None, ""
 
     def seen(self, program: str, ref: Ref) -> Seen | None:
         """An object of a program, as last seen."""
@@ -266,6 +270,7 @@ def _seen(live: Manifest, version: int) -> Seen:
         state=state_of(live),
         desired_hash=annotations.get(names.DESIRED_HASH, ""),
         content=encoded,
+        changed_by=last_manager(live),
         deleting="deletionTimestamp" in live["metadata"],
     )
 

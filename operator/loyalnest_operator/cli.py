@@ -16,15 +16,14 @@ from loyalnest.kit.errors import LoyalNestError
 from loyalnest.kit.program import LoyaltyProgram, Program, ProgramTier, load_programs
 from loyalnest.kit.program.spec import API_VERSION, KIND
 from loyalnest.kit.service import Service
-from loyalnest_operator import names, planning, process
+from loyalnest_operator import names, places, planning, process
 from loyalnest_operator.cluster import Cluster
 from loyalnest_operator.desired import desired, problems
-from loyalnest_operator.facts import Capabilities, Facts, Manifest
+from loyalnest_operator.facts import Capabilities, Facts
 from loyalnest_operator.inputs import pull_secrets
 from loyalnest_operator.keeping import Keeping
 from loyalnest_operator.kinds import OWNED, PROGRAM
 from loyalnest_operator.obstacles import Obstacle
-from loyalnest_operator.programs import refuse_move
 from loyalnest_operator.servers import Servers
 from loyalnest_operator.settings import OperatorSettings
 
@@ -91,8 +90,10 @@ async def _plan(settings: OperatorSettings, programs: Sequence[Program]) -> int:
             )
             generated, made = await Keeping(settings, cluster).planned(each.merchant_id, [one.name for one in services])
             facts = Facts(settings, services, each.credentials, generated, settings.image, capabilities, pulling)
-            _refuse(program, facts, await cluster.get(PROGRAM, each.merchant_id))
-            out.print(f"[bold]{each.merchant_id}[/] ({program.spec.tier.value})")
+            _refuse(program, facts)
+            live = await cluster.get(PROGRAM, each.merchant_id)
+            way = f"moves from {places.home(live).value} to " if live and places.moves(live, program) else ""
+            out.print(f"[bold]{each.merchant_id}[/] ({way}{program.spec.tier.value})")
             changes += await _print_steps(cluster, settings, program, facts)
             if not made and program.spec.tier is not ProgramTier.POOLED:
                 out.print(f"  [green]+[/] Secret {settings.namespace}/{names.secrets(each.merchant_id)} (generated)")
@@ -103,13 +104,11 @@ async def _plan(settings: OperatorSettings, programs: Sequence[Program]) -> int:
     return changes
 
 
-def _refuse(program: LoyaltyProgram, facts: Facts, live: Manifest | None) -> None:
+def _refuse(program: LoyaltyProgram, facts: Facts) -> None:
     """Say now what the operator would say, if it would not do what the program asks for."""
     found = problems(program, facts)
     if found:
         raise Obstacle("InvalidSpec", f"{program.metadata.name}: {' '.join(found)}")
-    if live is not None:
-        refuse_move(live, program)
 
 
 async def _print_steps(cluster: Cluster, settings: OperatorSettings, program: LoyaltyProgram, facts: Facts) -> int:

@@ -39,6 +39,13 @@ class FieldConflict(Refused):
         return any(" using " not in words for words in self.causes.values())
 
 
+class Contested(FieldConflict):
+    """Somebody changes an object back each time that it is put right, so it is left as it is for a while."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, {})
+
+
 class Stale(Unavailable):
     """Somebody was faster; look again."""
 

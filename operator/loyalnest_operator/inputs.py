@@ -5,9 +5,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from loyalnest.kit.program import LoyaltyProgram
 from loyalnest.kit.program.credentials import Credentials, read_secret
-from loyalnest.kit.program.spec import ProgramTier
 from loyalnest.kit.service import Service
-from loyalnest_operator import names, programs
+from loyalnest_operator import names, places, programs
 from loyalnest_operator.cluster import Cluster
 from loyalnest_operator.credentials import References
 from loyalnest_operator.facts import Capabilities, Facts, Generated, Manifest
@@ -67,7 +66,7 @@ class Inputs:
         return credentials
 
     async def _generated(self, program: LoyaltyProgram, live: Manifest) -> Generated:
-        if program.spec.tier is ProgramTier.POOLED:
+        if not places.has_own(live):
             return Generated(encryption_keys="", passwords={})  # the pool has its own
         rotation = programs.annotation(live, names.ROTATE)
         services = [each.name for each in self._services]

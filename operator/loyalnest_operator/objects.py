@@ -2,12 +2,13 @@
 
 import hashlib
 import json
+import sys
 from typing import Any, NamedTuple, cast
 
 import msgspec
 
 from loyalnest_operator.facts import Manifest
-from loyalnest_operator.names import DESIRED_HASH
+from loyalnest_operator.names import DESIRED_HASH, FIELD_MANAGER
 
 _SELECTORS = frozenset({"selector", "podSelector", "namespaceSelector", "labelSelector", "nodeSelector"})
 """Fields that the API server takes as a whole, not key by key."""
@@ -49,6 +50,17 @@ def content(live: Manifest) -> bytes:
         key: metadata[key] for key in ("name", "namespace", "labels", "annotations", "finalizers") if key in metadata
     }
     return msgspec.json.encode(kept, order="sorted")
+
+
+def last_manager(live: Manifest) -> str:
+    """Who changed an object last, but for its status and for ourselves, by the name that they gave; empty if nobody."""
+    others = [
+        each
+        for each in live.get("metadata", {}).get("managedFields") or []
+        if each.get("manager") != FIELD_MANAGER and not each.get("subresource")
+    ]
+    newest: Manifest = max(others, key=lambda each: each.get("time", ""), default={})
+    return sys.intern(newest.get("manager", ""))
 
 
 def digest(encoded: bytes) -> bytes:
@@ -126,7 +138,9 @@ def _list_differences(live: list[Any], desired: list[Any], path: str) -> list[st
 
 def _named(elements: list[Any]) -> bool:
     """Whether it is a list of things that the API server tells apart by their names."""
-    return bool(elements) and all(isinstance(each, dict) and isinstance(each.get("name"), str) for each in elements)
+    if not all(isinstance(each, dict) and isinstance(each.get("name"), str) for each in elements):
+        return False
+    return bool(elements) and len(_by_name(elements)) == len(elements)
 
 
 def _by_name(elements: list[Any]) -> dict[str, Any]:

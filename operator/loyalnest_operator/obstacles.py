@@ -2,7 +2,7 @@
 
 from loyalnest.kit.errors import LoyalNestError, Unavailable
 from loyalnest.kit.program import InvalidPrograms
-from loyalnest_operator.cluster import FieldConflict, Refused
+from loyalnest_operator.cluster import Contested, FieldConflict, Refused
 
 
 class Obstacle(LoyalNestError):
@@ -22,6 +22,7 @@ class Waiting(Exception):
 
 
 _REASONS: tuple[tuple[type[LoyalNestError], str], ...] = (
+    (Contested, "Contested"),
     (FieldConflict, "FieldConflict"),
     (Refused, "Refused"),
     (InvalidPrograms, "InvalidSpec"),

@@ -14,7 +14,7 @@ from loyalnest.kit.errors import LoyalNestError
 from loyalnest.kit.program import LoyaltyProgram
 from loyalnest.kit.program.spec import ProgramTier
 from loyalnest.kit.service import Service
-from loyalnest_operator import metrics, names, pods, programs
+from loyalnest_operator import metrics, names, places, pods, programs
 from loyalnest_operator.applying import Applier
 from loyalnest_operator.backing import Backing
 from loyalnest_operator.cache import Cache, State
@@ -26,7 +26,9 @@ from loyalnest_operator.events import Recorder
 from loyalnest_operator.facts import Capabilities, Facts, Manifest
 from loyalnest_operator.fleet import Fleet
 from loyalnest_operator.inputs import Inputs
+from loyalnest_operator.jobs import Jobs
 from loyalnest_operator.kinds import PROGRAM
+from loyalnest_operator.moving import Moving
 from loyalnest_operator.objects import Ref, ref_of
 from loyalnest_operator.obstacles import Obstacle, Waiting, reason_of
 from loyalnest_operator.preparing import Preparing
@@ -66,7 +68,9 @@ class Reconciler:
         self._applier = Applier(cluster, cache, recorder)
         self._inputs = Inputs(settings, services, cluster, self.references, backing.database_exists)
         self._deletion = Deletion(settings, services, cluster, cache, backing, self._applier, recorder)
-        self._preparing = Preparing(cluster, cache, self._applier)
+        jobs = Jobs(cluster, cache, self._applier)
+        self._preparing = Preparing(jobs)
+        self._moving = Moving(settings, cache, backing, jobs, recorder, clock)
 
     async def reconcile(self, name: str) -> float | None:
         """Bring a program as far as it goes now. Returns when to look again; raises for what the queue retries."""
@@ -84,7 +88,7 @@ class Reconciler:
                     await self._deletion.run(live)
                 return None
             else:
-                await self._walk(live, report)
+                again = await self._walk(live, report) or again
         except Waiting as waiting:
             report.working(waiting.reason, waiting.detail)
             again = waiting.again or again
@@ -96,7 +100,7 @@ class Reconciler:
             log.exception("reconcile.fault", program=name)
             failure = Obstacle("OperatorFault", f"The operator has a fault: {error!r}. Its log says where; report it.")
         if failure is None and report.conflicts:
-            failure = Obstacle("FieldConflict", " ".join(report.conflicts))
+            failure = Obstacle(report.conflict_reason, " ".join(report.conflicts))
         if failure is not None:
             reason = reason_of(failure)
             metrics.FAILURES.labels(reason).inc()
@@ -106,17 +110,20 @@ class Reconciler:
             raise failure
         return again
 
-    async def _walk(self, live: Manifest, report: Report) -> None:
+    async def _walk(self, live: Manifest, report: Report) -> float | None:
+        """Returns when something is due before the usual look."""
         name = live["metadata"]["name"]
         program = programs.program_of(live)
         self._refuse_shared_shop(name, program)
-        programs.refuse_move(live, program)
         await self._deletion.guard(live)
         with _timed("inputs"):
             facts = await self._inputs.facts(program, live, self.fleet.image_for(name), self.capabilities)
         found = problems(program, facts)
         if found:
             raise Obstacle("InvalidSpec", " ".join(found))
+        if places.moves(live, program):
+            with _timed("move"):
+                await self._moving.run(live, program, facts, report)
         wanted = desired(program, facts)
         if program.spec.suspend:  # at once, even while the database is away
             await self._stop(name, wanted)
@@ -134,11 +141,14 @@ class Reconciler:
         with _timed("dashboard"), _going_on(report):  # goes to the new gateway only when that answers
             await self._applier.apply(name, wanted.dashboard)
         self._dashboard(wanted, report)
+        self._conclude(program, report)
+        with _timed("clear"):
+            needed, again = await self._moving.clear(live, program, facts, report)
         with _timed("prune"):
             kept = Ref("v1", "Secret", self._settings.namespace, names.secrets(name))
-            await self._applier.prune(name, [*map(ref_of, wanted), kept])
+            await self._applier.prune(name, [*map(ref_of, wanted), *needed, kept])
         report.fields |= {"version": facts.image.rpartition(":")[2] or facts.image}
-        self._conclude(program, report)
+        return again
 
     async def _stop(self, name: str, wanted: Desired) -> None:
         """Take what runs to zero."""
@@ -160,6 +170,7 @@ class Reconciler:
         if program.spec.tier is ProgramTier.POOLED:
             report.phase(Condition.DATABASE, ready=True, reason="Pooled", message="In the pool's database.")
             report.phase(Condition.TOPICS, ready=True, reason="Pooled", message="In the pool's topics.")
+            report.fields |= {"database": None}
             return
         with _timed("database"), _phase(report, Condition.DATABASE):
             await self._backing.ensure_database(name, facts.generated, facts.services)
@@ -264,6 +275,7 @@ def _going_on(report: Report) -> Iterator[None]:
         yield
     except FieldConflict as conflict:
         report.conflicts.append(conflict.detail)
+        report.conflict_reason = reason_of(conflict)
 
 
 @contextmanager

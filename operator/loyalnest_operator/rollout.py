@@ -19,8 +19,10 @@ ASIDE = frozenset(
         "Deleting",
         "CredentialsMissing",
         "CredentialsInvalid",
+        "Contested",
         "FieldConflict",
         "InvalidSpec",
+        "MoveFailed",
         "NamespaceTaken",
         "ShopTaken",
     }

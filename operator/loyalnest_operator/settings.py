@@ -104,6 +104,12 @@ class OperatorSettings(EnvironmentSettings):
     exports_claim: str = Field(
         default="", description="PersistentVolumeClaim in the operator's namespace that final exports are written to."
     )
+    move_keep_seconds: float = Field(
+        default=3900,
+        ge=0,
+        description="How long the place that a program moved away from is kept before it is cleared. A gateway that"
+        " cannot ask auth goes by what it knew for an hour, and what it takes is sent after the program then.",
+    )
     workers: int = Field(default=8, ge=1, le=100, description="Programs that are reconciled at the same time.")
     resync_seconds: float = Field(default=600, ge=10, description="How often each program is looked at unasked.")
     retry_seconds: float = Field(

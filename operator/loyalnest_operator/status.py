@@ -52,6 +52,7 @@ class Report:
     degraded: Said = Said(status=False, reason="AsExpected", message="Nothing stands in the way.")
     fields: dict[str, Any] = field(default_factory=dict)
     conflicts: list[str] = field(default_factory=list)
+    conflict_reason: str = "FieldConflict"
 
     def phase(self, condition: Condition, *, ready: bool, reason: str, message: str = "") -> None:
         """Say how far a phase is."""

@@ -13,7 +13,7 @@ TESTS = frozenset(path.stem for path in (ROOT / "tests").iterdir() if not path.n
 TESTS -= sys.stdlib_module_names  # tests/operator has the name of a standard module, which is what an import means
 
 SQL_MODULES = re.compile(
-    r"(^|[/_])repository\.py$|^migrations/|^kit/(outbox|inbox|jobs|migrations|database|observer|privacy|bus/.*)"
+    r"(^|[/_])repository\.py$|^migrations/|^kit/(outbox|inbox|jobs|migrations|database|observer|privacy|bus/.*|moving/.*)"
 )
 SQL_EXCEPTIONS = {
     "kit/export.py": "copies every service's tables, whatever they are",

@@ -32,8 +32,9 @@ GROUP BY 1, 2, 3
 
 POLICIES = """
 SELECT schemaname AS schema, tablename AS name, policyname AS policy, permissive, roles::text[] AS roles, qual,
-       with_check AS given
-FROM pg_policies WHERE schemaname = ANY($1::text[])
+       with_check AS given, (SELECT tableowner FROM pg_tables t
+                             WHERE t.schemaname = p.schemaname AND t.tablename = p.tablename) AS owner
+FROM pg_policies p WHERE schemaname = ANY($1::text[])
 """
 
 OWN = "(merchant_id = current_setting('loyalnest.merchant_id'::text, true))"
@@ -88,18 +89,24 @@ async def test_only_a_services_own_roles_have_rights_and_no_more_than_rows(catal
     assert unguarded & granted == set(), "a partition that may be read past its parent needs policies of its own"
 
 
-async def test_policies_are_the_two_that_the_kit_makes(catalogue: Catalogue) -> None:
+async def test_policies_are_those_that_the_kit_makes(catalogue: Catalogue) -> None:
     wrong = []
     for policy in catalogue.policies:
         request, worker = [request_role(policy["schema"])], [worker_role(policy["schema"])]
-        expected = {"own_merchant": (request, OWN, OWN), "every_merchant": (worker, "true", "true")}
+        expected = {
+            "own_merchant": (request, OWN, OWN),
+            "every_merchant": (worker, "true", "true"),
+            "owner_of_one_merchant": ([policy["owner"]], OWN, OWN),
+        }
         if (policy["roles"], policy["qual"], policy["given"]) != expected.get(policy["policy"]):
             wrong.append(dict(policy))
     assert wrong == []
     guarded = {
         (policy["schema"], policy["name"]) for policy in catalogue.policies if policy["policy"] == "own_merchant"
     }
-    assert {(t["schema"], t["name"]) for t in catalogue.tables if not t["partition"]} == guarded
+    whole = {(table["schema"], table["name"]) for table in catalogue.tables if not table["partition"]}
+    assert whole == guarded
+    assert whole == {(p["schema"], p["name"]) for p in catalogue.policies if p["policy"] == "owner_of_one_merchant"}
 
 
 async def test_no_role_of_a_service_reaches_into_another_schema(catalogue: Catalogue, database_url: str) -> None:

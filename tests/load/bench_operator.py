@@ -7,6 +7,7 @@ Settings by environment: PROGRAMS, and OPERATOR_PROFILE, a file for cProfile's f
 import asyncio
 import os
 import platform as machine
+import signal
 import sys
 import tempfile
 import time
@@ -195,6 +196,9 @@ def _platform() -> dict[str, str]:
 
 async def main() -> None:
     """Make a cluster and measure in it."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # so that the servers end with it
     programs = int(os.environ.get("PROGRAMS", "1000"))
     logs.configure(Settings(log_level="ERROR", log_format="console"))
     before = os.getloadavg()[0]
@@ -218,4 +222,7 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    try:
+        asyncio.run(main())
+    except asyncio.CancelledError:
+        sys.exit("Ended before the figures were complete.")

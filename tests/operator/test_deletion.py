@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from fixtures.kubelet import Kubelet, jobs_succeed
-from fixtures.operating import PATIENCE_SECONDS, Operator, World
+from fixtures.operating import PATIENCE_SECONDS, Operator, World, until
 from fixtures.outside import Outside
 from loyalnest.kit.embedded.postgres import EmbeddedPostgres
 from loyalnest_operator import names
@@ -224,10 +224,18 @@ async def test_postgres_away_at_deletion(world: World, kubelet: Kubelet, own_pos
         assert await outside.logins(name) == set()
 
 
-async def test_a_pooled_programs_rows_stay(world: World, kubelet: Kubelet) -> None:
-    name, pool = world.name(), world.name("pool")
+async def make_pool(world: World) -> str:
+    """The pool's namespace with what its chart makes there, as far as the operator reads it."""
+    pool = world.name("pool")
     await world.make_namespace(pool)
-    await world.make(name, tier="Pooled", deletionPolicy="Delete")
+    secret = {"metadata": {"name": "pool"}, "stringData": {"LOYALNEST_DATABASE_URL": "postgresql://pool@db/pool"}}
+    await world.cluster.create(SECRET, secret, pool)
+    return pool
+
+
+async def test_a_pooled_programs_rows_stay(world: World, kubelet: Kubelet) -> None:
+    name, pool = world.name(), await make_pool(world)
+    await world.make(name, tier="Pooled")
     async with world.operator(LOYALNEST_OPERATOR_POOL_NAMESPACE=pool):
         await world.until(name, "Ready")
         assert await world.cluster.all_of(SECRET, pool, f"{names.PROGRAM}={name}")
@@ -237,6 +245,40 @@ async def test_a_pooled_programs_rows_stay(world: World, kubelet: Kubelet) -> No
     assert "rows" in note
     for kind in (SECRET, JOB):
         assert await world.cluster.all_of(kind, pool, f"{names.PROGRAM}={name}") == []
+
+
+async def test_a_pooled_programs_rows_are_exported_and_then_erased(world: World, kubelet: Kubelet) -> None:
+    """Closed first, so that the export has everything; and whoever dies in between is followed by who goes on."""
+    name, pool = world.name(), await make_pool(world)
+    await world.make(name, tier="Pooled", deletionPolicy="Delete")
+    seen: list[str] = []
+
+    def exports_wait(pod: dict[str, Any]) -> tuple[int, str] | None:
+        kind = pod["metadata"]["name"].partition("-")[0]
+        if kind not in seen:
+            seen.append(kind)
+        return None if kind == "export" else jobs_succeed(pod)
+
+    async with world.operator(LOYALNEST_OPERATOR_POOL_NAMESPACE=pool, **CLAIM) as operator:
+        await world.until(name, "Ready")
+        kubelet.ending = exports_wait
+        await world.delete(name)
+
+        async def exports() -> bool:
+            return "export" in seen
+
+        await until(exports)
+        operator.kill()
+        await world.end_lead()
+        operator.start()
+        await operator.until_leading()
+        await operator.until_quiet()
+        assert seen == ["close", "export"]
+        kubelet.ending = jobs_succeed
+        await world.until_gone(name)
+    assert len(await world.told(name, "Exported")) == 1
+    for kind, namespace in ((SECRET, pool), (JOB, pool), (SECRET, world.system), (JOB, world.system)):
+        assert await world.cluster.all_of(kind, namespace, f"{names.PROGRAM}={name}") == []
 
 
 async def test_operators_killed_at_every_step_are_followed_by_one_that_goes_on(

@@ -205,21 +205,6 @@ async def served_meanwhile(world: World, program: str, before: set[str]) -> None
         await asyncio.sleep(0.02)
 
 
-async def test_moving_into_the_pool_or_out_of_it_is_refused(world: World, kubelet: Kubelet, outside: Outside) -> None:
-    name, pool = world.name(), world.name("pool")
-    await world.make_namespace(pool)
-    await world.make(name, tier="Pooled")
-    async with world.operator(LOYALNEST_OPERATOR_POOL_NAMESPACE=pool):
-        await world.until(name, "Ready")
-        await world.change(name, tier="Compact")
-        told = await world.until(name, "Degraded", reason="TierNotPossible")
-        assert "set spec.tier to Pooled again" in told["message"]
-        assert not await outside.has_database(name)
-        assert await world.cluster.all_of(SECRET, pool, f"{names.PROGRAM}={name}")
-        await world.change(name, tier="Pooled")
-        await world.until(name, "Ready")
-
-
 async def test_a_preparation_that_is_superseded_is_stopped_before_the_next(world: World, kubelet: Kubelet) -> None:
     name = world.name()
     kubelet.ending = lambda _pod: None

@@ -1,13 +1,11 @@
 """The Job of the operator's namespace that exports a program's data before its database is dropped."""
 
 from loyalnest_operator import names
-from loyalnest_operator.desired import configuration
 from loyalnest_operator.desired.manifests import manifest, secret
 from loyalnest_operator.desired.packing import Packing
 from loyalnest_operator.desired.pods import container, pod
 from loyalnest_operator.desired.resources import fitted
 from loyalnest_operator.facts import Manifest
-from loyalnest_operator.generated import OWNER
 
 COMPONENT = "export"
 _FOLDER = "/exports"
@@ -19,7 +17,7 @@ def folder(program: str, uid: str) -> str:
     return f"{program}-{uid}"
 
 
-def export_objects(packing: Packing, uid: str) -> tuple[Manifest, ...]:
+def export_objects(packing: Packing, uid: str, database_url: str) -> tuple[Manifest, ...]:
     """The Secret with the address of the database, and the Job. `uid` is the program's."""
     settings, labels = packing.facts.settings, packing.labels(COMPONENT)
     name = names.export(packing.name)
@@ -46,4 +44,4 @@ def export_objects(packing: Packing, uid: str) -> tuple[Manifest, ...]:
         api="batch/v1",
         spec={"backoffLimit": _RETRIES, "template": {"metadata": {"labels": labels}, "spec": spec}},
     )
-    return secret(name, settings.namespace, labels, configuration.database_variables(packing, OWNER)), job
+    return secret(name, settings.namespace, labels, {"LOYALNEST_DATABASE_URL": database_url}), job

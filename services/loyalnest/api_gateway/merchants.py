@@ -31,6 +31,8 @@ STALE_SECONDS: Final = 3600.0
 RETRY_SECONDS: Final = 5.0
 """While auth is away it is asked again this often per shop."""
 UNKNOWN_SECONDS: Final = 5.0
+CLOSED_SECONDS: Final = 2.0
+"""How long a shop whose data is being moved is taken to be so: its deliveries are wanted again soon."""
 MOST_UNKNOWN: Final = 10_000
 """Shops remembered as unknown; the eldest give way, so that made-up names cannot fill the memory."""
 LOOKUP_SECONDS: Final = 2.0
@@ -43,12 +45,16 @@ _DOMAIN = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
 
 @dataclass(frozen=True, slots=True)
 class Merchant:
-    """A shop's merchant. `secrets` may sign now: the current one first, the previous one while a rotation lasts."""
+    """A shop's merchant. `secrets` may sign now: the current one first, the previous one while a rotation lasts.
+
+    closed: its data is being moved, so that nothing may be taken for it here.
+    """
 
     merchant_id: str
     shop_domain: str
     status: str
     secrets: tuple[str, ...] = field(repr=False)
+    closed: bool = False
 
 
 Lookup = Callable[[str], Awaitable[Merchant]]
@@ -61,7 +67,7 @@ def lookup_by(auth: AuthServiceStub) -> Lookup:
     async def lookup(domain: str) -> Merchant:
         with call_context.use(SYSTEM):
             found = await auth.ValidateMerchant(pb.ValidateMerchantRequest(shop_domain=domain), timeout=LOOKUP_SECONDS)
-        return Merchant(found.merchant_id, found.shop_domain, found.status, tuple(found.api_secrets))
+        return Merchant(found.merchant_id, found.shop_domain, found.status, tuple(found.api_secrets), found.closed)
 
     return lookup
 
@@ -86,8 +92,15 @@ class Merchants:
     async def of_shop(self, shop_domain: str) -> Merchant:
         """The merchant of a shop, whatever its status.
 
-        Raises NotFound for an unknown shop, Unavailable if auth is away and the shop was not seen for an hour.
+        Raises NotFound for an unknown shop, Unavailable while its data is being moved, or if auth is away and the shop
+        was not seen for an hour.
         """
+        merchant = await self._of_shop(shop_domain)
+        if merchant.closed:
+            raise Unavailable("This shop's data is being moved; send it again.")
+        return merchant
+
+    async def _of_shop(self, shop_domain: str) -> Merchant:
         known = self._known.get(shop_domain)
         now = self._monotonic()
         if known is not None and now < known.ask_again:
@@ -121,7 +134,7 @@ class Merchants:
         LOOKUPS.labels("found").inc()
         now = self._monotonic()
         self._unknown.pop(domain, None)
-        self._known[domain] = _Known(merchant, now, now + KNOWN_SECONDS)
+        self._known[domain] = _Known(merchant, now, now + (CLOSED_SECONDS if merchant.closed else KNOWN_SECONDS))
         return merchant
 
     def _forget(self, domain: str) -> None:

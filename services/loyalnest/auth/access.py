@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 
 import structlog
 
-from loyalnest.auth import access_repository, repository
+from loyalnest.auth import access_repository, repository, rules
 from loyalnest.auth.keys import ACCESS_TOKEN, API_SECRET, REFRESH_TOKEN, OwnKeys
 from loyalnest.auth.models import Merchant, Origin, StoredToken
 from loyalnest.kit.clock import Clock
@@ -95,6 +95,7 @@ class ShopAccess:
             merchant = await repository.merchant(connection, merchant_id)
             if merchant is None:
                 raise NotFound(f"No merchant {merchant_id} is known: apply its LoyaltyProgram first.")
+            rules.refuse_closed(merchant)
             stored = await access_repository.tokens(connection, merchant_id)
             if not stored:
                 return True, Access(merchant.shop_domain)
@@ -117,6 +118,7 @@ class ShopAccess:
             merchant = await repository.merchant(connection, merchant_id, lock=True)
             if merchant is None:
                 raise NotFound(f"No merchant {merchant_id} is known.")
+            rules.refuse_closed(merchant)
             stored = await access_repository.tokens(connection, merchant_id)
             keys = await self._keys.load(connection, merchant_id)
             for token in _in_order(stored):

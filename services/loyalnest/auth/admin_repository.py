@@ -20,6 +20,7 @@ class SessionState:
 
     session: AdminSession
     merchant_status: Status
+    merchant_closed: bool
     user_role: Role | None
     user_active: bool | None
 
@@ -136,7 +137,7 @@ async def session_state(connection: Connection, merchant_id: str, session_id: UU
     row = await connection.fetchrow(
         """
         SELECT s.merchant_id, s.session_id, s.admin_user_id, s.actor, s.role, s.created_at, s.expires_at, s.revoked_at,
-               m.status, u.role AS user_role, u.active AS user_active
+               m.status, m.closed_at IS NOT NULL AS closed, u.role AS user_role, u.active AS user_active
         FROM auth.admin_sessions s
         JOIN auth.merchants m ON m.merchant_id = s.merchant_id
         LEFT JOIN auth.admin_users u ON u.merchant_id = s.merchant_id AND u.admin_user_id = s.admin_user_id
@@ -150,6 +151,7 @@ async def session_state(connection: Connection, merchant_id: str, session_id: UU
     return SessionState(
         session=_session(row),
         merchant_status=Status(row["status"]),
+        merchant_closed=row["closed"],
         user_role=Role(row["user_role"]) if row["user_role"] else None,
         user_active=row["user_active"],
     )

@@ -115,6 +115,7 @@ class Merchant(_message.Message):
     CREATED_AT_FIELD_NUMBER: _builtins.int
     CONNECTED_FIELD_NUMBER: _builtins.int
     INSTALLED_AT_FIELD_NUMBER: _builtins.int
+    CLOSED_FIELD_NUMBER: _builtins.int
     merchant_id: _builtins.str
     shop_domain: _builtins.str
     status: _builtins.str
@@ -124,6 +125,8 @@ class Merchant(_message.Message):
     connected: _builtins.bool
     installed_at: _builtins.str
     """When the shop last installed the app through Shopify; empty if it never did."""
+    closed: _builtins.bool
+    """Its data is being moved: nothing may be taken for it here."""
     @_builtins.property
     def api_secrets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The app's secrets that may sign now: the current one first, the previous one while a rotation lasts.
@@ -141,14 +144,49 @@ class Merchant(_message.Message):
         created_at: _builtins.str = ...,
         connected: _builtins.bool = ...,
         installed_at: _builtins.str = ...,
+        closed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key", "api_secrets", b"api_secrets", "connected", b"connected", "created_at", b"created_at", "installed_at", b"installed_at", "merchant_id", b"merchant_id", "shop_domain", b"shop_domain", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key", "api_secrets", b"api_secrets", "closed", b"closed", "connected", b"connected", "created_at", b"created_at", "installed_at", b"installed_at", "merchant_id", b"merchant_id", "shop_domain", b"shop_domain", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Merchant: _TypeAlias = Merchant  # noqa: Y015
+
+@_typing.final
+class CloseMerchantRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloseMerchantRequest: _TypeAlias = CloseMerchantRequest  # noqa: Y015
+
+@_typing.final
+class CloseMerchantResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLOSED_AT_FIELD_NUMBER: _builtins.int
+    closed_at: _builtins.str
+    def __init__(
+        self,
+        *,
+        closed_at: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed_at", b"closed_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloseMerchantResponse: _TypeAlias = CloseMerchantResponse  # noqa: Y015
 
 @_typing.final
 class GetMerchantRequest(_message.Message):

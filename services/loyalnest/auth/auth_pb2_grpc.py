@@ -49,6 +49,11 @@ class AuthServiceStub:
                 request_serializer=loyalnest_dot_auth_dot_auth__pb2.GetMerchantRequest.SerializeToString,
                 response_deserializer=loyalnest_dot_auth_dot_auth__pb2.Merchant.FromString,
                 _registered_method=True)
+        self.CloseMerchant = channel.unary_unary(
+                '/auth.v1.AuthService/CloseMerchant',
+                request_serializer=loyalnest_dot_auth_dot_auth__pb2.CloseMerchantRequest.SerializeToString,
+                response_deserializer=loyalnest_dot_auth_dot_auth__pb2.CloseMerchantResponse.FromString,
+                _registered_method=True)
         self.ListMerchants = channel.unary_unary(
                 '/auth.v1.AuthService/ListMerchants',
                 request_serializer=loyalnest_dot_auth_dot_auth__pb2.ListMerchantsRequest.SerializeToString,
@@ -160,6 +165,14 @@ class AuthServiceServicer:
 
     def GetMerchant(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CloseMerchant(self, request, context):
+        """Lets nothing of the merchant in any more, because its data is to be moved or erased: the edge answers 503. Again it
+        changes nothing; its program's provisioning opens it again. For LoyalNest's own callers.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -302,6 +315,11 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     servicer.GetMerchant,
                     request_deserializer=loyalnest_dot_auth_dot_auth__pb2.GetMerchantRequest.FromString,
                     response_serializer=loyalnest_dot_auth_dot_auth__pb2.Merchant.SerializeToString,
+            ),
+            'CloseMerchant': grpc.unary_unary_rpc_method_handler(
+                    servicer.CloseMerchant,
+                    request_deserializer=loyalnest_dot_auth_dot_auth__pb2.CloseMerchantRequest.FromString,
+                    response_serializer=loyalnest_dot_auth_dot_auth__pb2.CloseMerchantResponse.SerializeToString,
             ),
             'ListMerchants': grpc.unary_unary_rpc_method_handler(
                     servicer.ListMerchants,
@@ -475,6 +493,33 @@ class AuthService:
             '/auth.v1.AuthService/GetMerchant',
             loyalnest_dot_auth_dot_auth__pb2.GetMerchantRequest.SerializeToString,
             loyalnest_dot_auth_dot_auth__pb2.Merchant.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CloseMerchant(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/auth.v1.AuthService/CloseMerchant',
+            loyalnest_dot_auth_dot_auth__pb2.CloseMerchantRequest.SerializeToString,
+            loyalnest_dot_auth_dot_auth__pb2.CloseMerchantResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -21,6 +21,10 @@ class AuthServiceStub:
     ValidateMerchant: _aio.UnaryUnaryMultiCallable[_auth_pb2.ValidateMerchantRequest, _auth_pb2.Merchant]
     """The merchant of a shop domain, with what the edge needs to check its deliveries. NOT_FOUND for an unknown shop."""
     GetMerchant: _aio.UnaryUnaryMultiCallable[_auth_pb2.GetMerchantRequest, _auth_pb2.Merchant]
+    CloseMerchant: _aio.UnaryUnaryMultiCallable[_auth_pb2.CloseMerchantRequest, _auth_pb2.CloseMerchantResponse]
+    """Lets nothing of the merchant in any more, because its data is to be moved or erased: the edge answers 503. Again it
+    changes nothing; its program's provisioning opens it again. For LoyalNest's own callers.
+    """
     ListMerchants: _aio.UnaryUnaryMultiCallable[_auth_pb2.ListMerchantsRequest, _auth_pb2.ListMerchantsResponse]
     """For the platform: every merchant, by page."""
     GetDataKeys: _aio.UnaryUnaryMultiCallable[_auth_pb2.GetDataKeysRequest, _auth_pb2.GetDataKeysResponse]
@@ -76,6 +80,16 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_pb2.GetMerchantRequest,
         context: _aio.ServicerContext[_auth_pb2.GetMerchantRequest, _abc.Awaitable[_auth_pb2.Merchant]],
     ) -> _abc.Awaitable[_auth_pb2.Merchant]: ...
+
+    @_abc_1.abstractmethod
+    def CloseMerchant(
+        self,
+        request: _auth_pb2.CloseMerchantRequest,
+        context: _aio.ServicerContext[_auth_pb2.CloseMerchantRequest, _abc.Awaitable[_auth_pb2.CloseMerchantResponse]],
+    ) -> _abc.Awaitable[_auth_pb2.CloseMerchantResponse]:
+        """Lets nothing of the merchant in any more, because its data is to be moved or erased: the edge answers 503. Again it
+        changes nothing; its program's provisioning opens it again. For LoyalNest's own callers.
+        """
 
     @_abc_1.abstractmethod
     def ListMerchants(

@@ -60,6 +60,10 @@ class AuthGrpc(AuthServiceServicer):
     async def GetMerchant(self, request: pb.GetMerchantRequest, context: Any) -> pb.Merchant:
         return _merchant(await self._service.merchant(required_merchant()))
 
+    async def CloseMerchant(self, request: pb.CloseMerchantRequest, context: Any) -> pb.CloseMerchantResponse:
+        only_ourselves()
+        return pb.CloseMerchantResponse(closed_at=time_text(await self._service.close(required_merchant())))
+
     async def ListMerchants(self, request: pb.ListMerchantsRequest, context: Any) -> pb.ListMerchantsResponse:
         only_ourselves()
         found, token = await self._service.merchants(request.page_size, request.page_token)
@@ -165,6 +169,7 @@ def _merchant(merchant: Merchant, secrets: list[str] | None = None) -> pb.Mercha
         created_at=time_text(merchant.created_at),
         connected=merchant.connected,
         installed_at=time_text(merchant.installed_at),
+        closed=merchant.closed,
     )
 
 

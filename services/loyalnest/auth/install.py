@@ -201,6 +201,7 @@ class Installs:
         merchant = await repository.merchant(connection, merchant_id, lock=True)
         if merchant is None:
             raise Unauthenticated(_NO_PROGRAM)
+        rules.refuse_closed(merchant)
         return merchant, await self._keys.load(connection, merchant_id)
 
     async def _merchant_of(self, shop: str) -> Merchant | None:

@@ -7,7 +7,7 @@ import httpx
 
 from loyalnest.admin_core.events import AuditLog, GdprRequestCompleted, GdprRequestConfirmed, GdprRequestCreated
 from loyalnest.api_gateway.events import WebhookReceived
-from loyalnest.auth import auth_pb2
+from loyalnest.auth import auth_pb2, residence
 from loyalnest.auth.access import ShopAccess, Unbroken
 from loyalnest.auth.admins import AdminUsers
 from loyalnest.auth.api_keys import ApiKeys
@@ -28,7 +28,7 @@ from loyalnest.kit.crypto.keyring import Source, WrappedKey
 from loyalnest.kit.environment import Environment
 from loyalnest.kit.errors import DeadlineExceeded, NotFound, Unavailable
 from loyalnest.kit.privacy import PrivacyRequests
-from loyalnest.kit.service import Consumer, Job, Parts, Rpc, Service
+from loyalnest.kit.service import Consumer, Job, Parts, Residence, Rpc, Service
 from loyalnest.kit.shopify.endpoint import ShopEndpoint
 from loyalnest.kit.shopify.oauth import OAuthClient
 
@@ -116,5 +116,6 @@ SERVICE = Service(
     routes=routes,
     public_routes=public_routes,
     key_source=key_source,
+    residence=Residence(residence.is_open, residence.rewrap),
     calls_out=True,
 )

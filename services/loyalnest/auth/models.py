@@ -36,6 +36,8 @@ class Merchant:
     connected: there is an access token that was not refused. installed_at: when the shop last came in by Shopify's
     OAuth, None if never. uninstalled_at: when it left; None while it has the app. redacting: its redaction is under
     way, after which it may come back from `reopens_at` on.
+    closed: its data is being moved away or erased, so that
+    nothing may change here any more.
     """
 
     merchant_id: str
@@ -46,6 +48,7 @@ class Merchant:
     api_secret_previous: bytes | None = field(repr=False)
     created_at: datetime
     connected: bool
+    closed: bool
     installed_at: datetime | None = None
     uninstalled_at: datetime | None = None
     redacting: bool = False

@@ -11,6 +11,7 @@ from loyalnest.kit.database import Connection
 _MERCHANT = """
     m.merchant_id, m.shop_domain, m.status, m.api_key, m.api_secret, m.api_secret_previous, m.created_at,
     m.installed_at, m.uninstalled_at, m.redacting, m.reopens_at,
+    m.closed_at IS NOT NULL AS closed,
     EXISTS (SELECT FROM auth.shop_tokens t WHERE t.merchant_id = m.merchant_id AND NOT t.refused) AS connected
 """
 
@@ -100,6 +101,25 @@ async def update_status(connection: Connection, merchant_id: str, status: Status
     """Set where the merchant stands."""
     await connection.execute(
         "UPDATE auth.merchants SET status = $2, updated_at = $3 WHERE merchant_id = $1", merchant_id, status, now
+    )
+
+
+async def close(connection: Connection, merchant_id: str, now: datetime) -> datetime | None:
+    """Close the merchant; since when it is closed, or None if it is unknown."""
+    closed_at: datetime | None = await connection.fetchval(
+        """
+        UPDATE auth.merchants SET closed_at = coalesce(closed_at, $2) WHERE merchant_id = $1 RETURNING closed_at
+        """,
+        merchant_id,
+        now,
+    )
+    return closed_at
+
+
+async def open_again(connection: Connection, merchant_id: str) -> None:
+    """End what `close` began."""
+    await connection.execute(
+        "UPDATE auth.merchants SET closed_at = NULL WHERE merchant_id = $1 AND closed_at IS NOT NULL", merchant_id
     )
 
 
@@ -211,6 +231,7 @@ def _merchant(row: Any) -> Merchant | None:
         api_secret_previous=row["api_secret_previous"],
         created_at=row["created_at"],
         connected=row["connected"],
+        closed=row["closed"],
         installed_at=row["installed_at"],
         uninstalled_at=row["uninstalled_at"],
         redacting=row["redacting"],

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from loyalnest.auth.models import AdminUser, Role
-from loyalnest.kit.errors import InvalidInput, PreconditionFailed
+from loyalnest.auth.models import AdminUser, Merchant, Role
+from loyalnest.kit.errors import InvalidInput, PreconditionFailed, Unavailable
 
 SCOPES = "read_customers,read_discounts,read_orders,write_discounts"
 """What LoyalNest asks a shop for: orders and customers come as webhooks, rewards are discount codes."""
@@ -18,9 +18,17 @@ EMBEDDED_LIFETIME = timedelta(hours=1)
 DEFAULT_LIFETIME = timedelta(hours=12)
 MAX_LIFETIME = timedelta(days=30)
 
+MOVING = "This shop's data is being moved; try again in a few minutes."
+
 _RANK = {Role.SUPPORT: 0, Role.STAFF: 1, Role.OWNER: 2}
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _MAX_NAME = 200
+
+
+def refuse_closed(merchant: Merchant) -> None:
+    """Raise Unavailable for a merchant whose data is on its way elsewhere: what changed here now would be lost."""
+    if merchant.closed:
+        raise Unavailable(MOVING)
 
 
 def role_named(text: str) -> Role:

@@ -78,6 +78,7 @@ class AuthService:
             await self._update_status(connection, merchant, program, now)
         if merchant is None or merchant.uninstalled_at is None:  # Shopify takes no token of an app that it took out
             await self._update_access_token(connection, keys, program, now)
+        await repository.open_again(connection, merchant_id)
 
     async def _create(self, connection: Connection, keys: MerchantKeys, program: Program, now: datetime) -> None:
         shop, status = program.spec.shop.domain, Status.SUSPENDED if program.spec.suspend else Status.ACTIVE
@@ -171,6 +172,16 @@ class AuthService:
         if found is None:
             raise NotFound(f"No merchant {merchant_id} is known: apply its LoyaltyProgram first.")
         return found
+
+    async def close(self, merchant_id: str) -> datetime:
+        """Let nothing in any more, until the merchant is provisioned again; since when. Raises NotFound."""
+        async with self._database.request(merchant_id) as connection:
+            await repository.lock_provisioning(connection, merchant_id)
+            closed_at = await repository.close(connection, merchant_id, self._clock())
+        if closed_at is None:
+            raise NotFound(f"No merchant {merchant_id} is known here.")
+        self._validator.forget(merchant_id)
+        return closed_at
 
     async def merchant_of_shop(self, shop: str) -> tuple[Merchant, list[str]]:
         """The merchant of a shop and the app's secrets that may sign now. Raises NotFound, for nonsense too."""

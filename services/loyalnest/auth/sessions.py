@@ -17,7 +17,7 @@ from loyalnest.kit.clock import Clock
 from loyalnest.kit.context import current, require_role
 from loyalnest.kit.crypto.keyring import MerchantKeys
 from loyalnest.kit.database import Connection, Database
-from loyalnest.kit.errors import InvalidInput, NotFound, PreconditionFailed, Unauthenticated
+from loyalnest.kit.errors import InvalidInput, NotFound, PreconditionFailed, Unauthenticated, Unavailable
 from loyalnest.kit.events import Event, new_id
 from loyalnest.kit.outbox import Outbox
 
@@ -81,10 +81,13 @@ class TokenValidator:
 def standing(state: SessionState | None) -> Role:
     """The role in which a session lets in now: its own, or the admin user's where that is less.
 
-    Raises Unauthenticated with the reason if it lets nobody in. Whether it has expired is in its token.
+    Raises Unauthenticated with the reason if it lets nobody in, Unavailable while the merchant is moved. Whether it has
+    expired is in its token.
     """
     if state is None or state.session.revoked_at is not None:
         raise Unauthenticated("This session was ended: log in again.")
+    if state.merchant_closed:
+        raise Unavailable(rules.MOVING)
     if state.merchant_status is not Status.ACTIVE:
         raise Unauthenticated(f"The merchant is {state.merchant_status}: its admins cannot come in.")
     if state.session.admin_user_id is None:
@@ -148,6 +151,7 @@ class Sessions:
             merchant = await repository.merchant(connection, merchant_id)
             if merchant is None:
                 raise NotFound(f"No merchant {merchant_id} is known: apply its LoyaltyProgram first.")
+            rules.refuse_closed(merchant)
             if merchant.status is not Status.ACTIVE:
                 raise PreconditionFailed(f"The merchant is {merchant.status}: no session can be opened.")
             who: AdminUser | str

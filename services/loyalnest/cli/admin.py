@@ -63,6 +63,13 @@ async def merchants_of(services: Runtime, merchant: str | None) -> list[str]:
         page = auth_pb2.ListMerchantsRequest(page_size=200, page_token=found.next_page_token)
 
 
+async def ledger_report(services: Runtime, merchant: str) -> points_pb2.VerifyLedgerResponse:
+    """What the proof of a merchant's ledger says."""
+    points = PointsServiceStub(services.channel("points"))
+    with as_merchant(merchant):
+        return await points.VerifyLedger(points_pb2.VerifyLedgerRequest(), timeout=600)
+
+
 def verify(
     merchant: Annotated[str | None, typer.Argument(metavar="MERCHANT", help="One merchant; all without it.")] = None,
     data: DataDir = None,
@@ -93,8 +100,7 @@ def verify(
 
 async def _verify_ledger(services: Runtime, merchant: str) -> int:
     """Prove a merchant's ledger and say so. Returns how much is wrong with it."""
-    points = PointsServiceStub(services.channel("points"))
-    report = await points.VerifyLedger(points_pb2.VerifyLedgerRequest(), timeout=600)
+    report = await ledger_report(services, merchant)
     if not report.problems:
         out.print(f"{merchant}: {report.transactions} transactions of {report.members} members, all proven")
     for problem in report.problems:

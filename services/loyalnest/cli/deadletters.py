@@ -11,8 +11,7 @@ from loyalnest.cli.console import DataDir, out, run, services_at
 from loyalnest.kit.bus import Batch, EventBus, Subscription
 from loyalnest.kit.consumer import DeadLetter, dead_letter_topic
 from loyalnest.kit.discovery import discover, in_dependency_order
-
-REPLAY_GROUP = "deadletters"
+from loyalnest.kit.moving.forwarding import REPLAY_GROUP
 
 ServiceName = Annotated[
     str | None, typer.Option("--service", metavar="NAME", help="Of one service; of all without it.")

@@ -23,6 +23,10 @@ class Commands(LazyGroup):
         "replay": ("loyalnest.cli.replay:replay", "Send a file of purchases as signed deliveries."),
         "verify": ("loyalnest.cli.admin:verify", "Prove the ledger and the audit log."),
         "export": ("loyalnest.cli.export:export", "Write all rows of a merchant to files."),
+        "close": ("loyalnest.cli.moving:close", "Take nothing of a merchant any more."),
+        "move": ("loyalnest.cli.moving:move", "Copy a closed merchant to another place."),
+        "forward": ("loyalnest.cli.moving:forward", "Send a moved merchant's late deliveries after it."),
+        "erase": ("loyalnest.cli.moving:erase", "Delete all rows of a merchant."),
     }
 
 

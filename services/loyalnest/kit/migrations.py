@@ -33,6 +33,9 @@ log = structlog.get_logger(__name__)
 LOCK_TIMEOUT_SECONDS = 5
 STATEMENT_TIMEOUT_SECONDS = 300
 
+OWN_ROWS = "merchant_id = current_setting('loyalnest.merchant_id', true)"
+"""The condition of row-level security: the rows of the merchant that the transaction is for."""
+
 _migrated: ContextVar[Connection] = ContextVar("loyalnest_migrated")
 """The connection of the migration that this task runs."""
 
@@ -113,7 +116,28 @@ def _upgrade(connection: Connection, schema: str, folder: Path) -> str:
     finally:
         _migrated.reset(token)
     connection.commit()
+    _let_owner_in(connection, schema)
     return head
+
+
+_SHUT_TO_OWNER = """
+SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = :schema AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relrowsecurity
+  AND pg_get_userbyid(c.relowner) = current_user
+  AND NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid AND c.relowner = ANY(p.polroles))
+ORDER BY c.relname
+"""
+
+
+def _let_owner_in(connection: Connection, schema: str) -> None:
+    """Let the owner of the tables at one merchant's rows, for who moves or erases them (`loyalnest.kit.moving`).
+
+    A policy locks its table against everybody for a moment, so each is a transaction of its own, and made once.
+    """
+    for table in connection.execute(text(_SHUT_TO_OWNER), {"schema": schema}).scalars().all():
+        policy = f"CREATE POLICY owner_of_one_merchant ON {schema}.{table} TO CURRENT_USER"
+        connection.execute(text(f"{policy} USING ({OWN_ROWS}) WITH CHECK ({OWN_ROWS})"))
+        connection.commit()
 
 
 def _make_roles(connection: Connection, schema: str) -> None:
@@ -165,11 +189,10 @@ def protect(schema: str, table: str, *, rights: str = "SELECT, INSERT, UPDATE, D
     """Put a table under forced row-level security by `merchant_id`, and grant the two roles `rights` on it."""
     name = f"{schema}.{table}"
     request, worker = request_role(schema), worker_role(schema)
-    own = "merchant_id = current_setting('loyalnest.merchant_id', true)"
     run(
         f"ALTER TABLE {name} ENABLE ROW LEVEL SECURITY",
         f"ALTER TABLE {name} FORCE ROW LEVEL SECURITY",
-        f"CREATE POLICY own_merchant ON {name} TO {request} USING ({own}) WITH CHECK ({own})",
+        f"CREATE POLICY own_merchant ON {name} TO {request} USING ({OWN_ROWS}) WITH CHECK ({OWN_ROWS})",
         f"CREATE POLICY every_merchant ON {name} TO {worker} USING (true) WITH CHECK (true)",
         f"GRANT {rights} ON {name} TO {request}, {worker}",
     )

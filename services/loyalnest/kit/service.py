@@ -14,7 +14,9 @@ from loyalnest.kit.events import Event, Payload
 if TYPE_CHECKING:
     from fastapi import APIRouter
 
+    from loyalnest.kit.crypto.kek import KeyEncryptionKeys
     from loyalnest.kit.crypto.keyring import Source
+    from loyalnest.kit.database import Connection
     from loyalnest.kit.environment import Environment
     from loyalnest.kit.program import Program
 
@@ -41,6 +43,19 @@ class Rpc:
     register: Callable[[Any, Any], None]
     stub: Callable[[Any], Any]
     descriptor: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Residence:
+    """How the service that keeps the merchants helps one to move, in a transaction on the tables of one place.
+
+    is_open: whether the place takes anything for the merchant: it is known there, and not closed.
+    rewrap: given the key-encryption keys of the place that a merchant's keys came from, and those of this place,
+        wraps them under these. Returns how many.
+    """
+
+    is_open: "Callable[[Connection, str], Awaitable[bool]]"
+    rewrap: "Callable[[Connection, str, KeyEncryptionKeys, KeyEncryptionKeys], Awaitable[int]]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +115,7 @@ class Service:
         behind the bearer token.
     public_routes: those that need no token, such as the OAuth callback.
     key_source: given a channel to this service, where every process gets the merchants' wrapped keys (auth has it).
+    residence: how merchants move between places (auth, which keeps them, has it).
     edge: whether it answers requests from outside the platform on its HTTP port, whatever their path.
     paths: those that it answers instead of the edge, such as pages; one that ends in a slash stands for all below
         it, and `/` for itself alone.
@@ -117,6 +133,7 @@ class Service:
     routes: Callable[["Environment"], "APIRouter"] | None = None
     public_routes: Callable[["Environment"], "APIRouter"] | None = None
     key_source: Callable[[Any], "Source"] | None = None
+    residence: Residence | None = None
     edge: bool = False
     paths: tuple[str, ...] = ()
     calls_out: bool = False

@@ -168,3 +168,9 @@ class Settings(EnvironmentSettings):
             topic_prefix=self.topic_prefix,
             redis_prefix=self.redis_prefix,
         )
+
+
+class OtherSettings(Settings):
+    """Another place beside the own one, for a merchant that moves: the same variables behind OTHER_."""
+
+    model_config = SettingsConfigDict(env_prefix="OTHER_LOYALNEST_")

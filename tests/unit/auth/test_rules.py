@@ -13,7 +13,7 @@ from loyalnest.auth import rules
 from loyalnest.auth.admin_repository import SessionState
 from loyalnest.auth.models import AdminSession, AdminUser, Role, Status
 from loyalnest.auth.sessions import standing
-from loyalnest.kit.errors import InvalidInput, PreconditionFailed, Unauthenticated
+from loyalnest.kit.errors import InvalidInput, PreconditionFailed, Unauthenticated, Unavailable
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 MAY = {
@@ -83,12 +83,16 @@ def test_labels_are_plain(text: str) -> None:
 @pytest.mark.parametrize("status", list(Status))
 @pytest.mark.parametrize("revoked", [False, True])
 @pytest.mark.parametrize("user", [None, (Role.SUPPORT, True), (Role.OWNER, True), (Role.OWNER, False)])
-def test_who_is_let_in(status: Status, revoked: bool, user: tuple[Role, bool] | None) -> None:
+@pytest.mark.parametrize("closed", [False, True])
+def test_who_is_let_in(status: Status, revoked: bool, user: tuple[Role, bool] | None, closed: bool) -> None:
     session = AdminSession(
         "acme", UUID(int=1), UUID(int=2) if user else None, "admin:x", Role.STAFF, NOW, NOW, NOW if revoked else None
     )
-    state = SessionState(session, status, user[0] if user else None, user[1] if user else None)
-    if status is Status.ACTIVE and not revoked and (user is None or user[1]):
+    state = SessionState(session, status, closed, user[0] if user else None, user[1] if user else None)
+    if not revoked and closed:
+        with pytest.raises(Unavailable):
+            standing(state)
+    elif status is Status.ACTIVE and not revoked and (user is None or user[1]):
         assert standing(state) is (Role.SUPPORT if user and user[0] is Role.SUPPORT else Role.STAFF)
     else:
         with pytest.raises(Unauthenticated):

@@ -3,6 +3,6 @@
 Two implementations pass one test suite: PostgreSQL (the embedded packing) and Kafka (the others).
 """
 
-from loyalnest.kit.bus.base import Batch, EventBus, Subscription, TopicLag
+from loyalnest.kit.bus.base import BEGINNING, Batch, EventBus, Positions, Subscription, TopicLag
 
-__all__ = ["Batch", "EventBus", "Subscription", "TopicLag"]
+__all__ = ["BEGINNING", "Batch", "EventBus", "Positions", "Subscription", "TopicLag"]

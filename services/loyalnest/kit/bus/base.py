@@ -1,10 +1,17 @@
 """What a bus promises."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from loyalnest.kit.events import Event
+
+Positions = Mapping[int, int]
+"""Where reading a topic stands, by partition; greater is later. A partition that is not named: at its beginning."""
+
+BEGINNING: Positions = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +77,19 @@ class EventBus(Protocol):
         """Read `topic` for `group`, as one of `members` in this process that share its partitions."""
         ...
 
-    def read_all(self, topic: str) -> AsyncIterator[Event]:
-        """Every event of `topic` that is still kept, oldest first per key, without a group; ends at the present end."""
+    def read_all(self, topic: str, after: Positions = BEGINNING) -> AsyncIterator[Event]:
+        """Every event of `topic` after some positions that is still kept, oldest first per key, without a group.
+
+        It ends at the present end.
+        """
+        ...
+
+    async def positions(self, group: str, topic: str) -> Positions:
+        """What `group` has committed of `topic`."""
+        ...
+
+    async def positions_at(self, topic: str, moment: datetime) -> Positions:
+        """Where reading `topic` begins to give the events that were published at `moment` or later."""
         ...
 
     async def lag(self, group: str, topic: str) -> TopicLag:

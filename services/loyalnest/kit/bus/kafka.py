@@ -4,11 +4,11 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime
 from typing import Any
 
 import structlog
 from confluent_kafka import (
-    OFFSET_BEGINNING,
     Consumer,
     KafkaError,
     KafkaException,
@@ -16,7 +16,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
-from loyalnest.kit.bus.base import TopicLag
+from loyalnest.kit.bus.base import BEGINNING, Positions, TopicLag
 from loyalnest.kit.bus.kafka_admin import ASK_SECONDS, KafkaAdmin, TopicShape
 from loyalnest.kit.bus.kafka_messages import event_of
 from loyalnest.kit.bus.kafka_producer import KafkaProducer
@@ -93,9 +93,11 @@ class KafkaBus:
         self._subscriptions.append(subscription)
         return subscription
 
-    async def read_all(self, topic: str) -> AsyncIterator[Event]:
+    async def read_all(self, topic: str, after: Positions = BEGINNING) -> AsyncIterator[Event]:
         """See EventBus. Raises Unavailable."""
-        ends = {place: end for place, (start, end) in (await self._ends(topic)).items() if end > start}
+        there = await self._ends(topic)
+        begins = {place: max(start, after.get(place, start)) for place, (start, _) in there.items()}
+        ends = {place: end for place, (_, end) in there.items() if end > begins[place]}
         if not ends:
             return
         settings = consumer_settings(self._brokers, self._client_id, f"{self._prefix}read-all.{uuid.uuid4()}")
@@ -103,7 +105,7 @@ class KafkaBus:
         with ThreadPoolExecutor(1, thread_name_prefix="kafka-read-all") as thread:
             consumer = Consumer(settings | {"enable.partition.eof": True})
             try:
-                places = [TopicPartition(self._prefix + topic, p, OFFSET_BEGINNING) for p in ends]
+                places = [TopicPartition(self._prefix + topic, p, begins[p]) for p in ends]
                 await loop.run_in_executor(thread, consumer.assign, places)
                 while ends:
                     for event in await loop.run_in_executor(thread, _read, consumer, topic, ends):
@@ -118,14 +120,29 @@ class KafkaBus:
         ends = await self._ends(topic)
         if not ends:
             return TopicLag(group, topic, 0)
+        committed = await self._positions(group, topic, list(ends))
+        behind = sum(max(0, end - max(start, committed.get(p, 0))) for p, (start, end) in ends.items())
+        return TopicLag(group, topic, behind)
+
+    async def positions(self, group: str, topic: str) -> Positions:
+        """See EventBus. Raises Unavailable."""
+        return await self._positions(group, topic, list(await self._ends(topic)))
+
+    async def positions_at(self, topic: str, moment: datetime) -> Positions:
+        """See EventBus. Raises Unavailable."""
+        admin, name, ends = self._started(), self._prefix + topic, await self._ends(topic)
+        if not ends:
+            return {}
+        since = OffsetSpec.for_timestamp(int(moment.timestamp() * 1000))
+        found = await admin.ask(lambda: _offsets(admin.client, name, list(ends), since))
+        return {p: each.offset if each.offset >= 0 else ends[p][1] for p, each in zip(ends, found, strict=True)}
+
+    async def _positions(self, group: str, topic: str, partitions: list[int]) -> dict[int, int]:
         name = f"{self._prefix}{group}.{topic}"
         reading = next((each for each in self._subscriptions if each.group == name and each.is_open), None)
         if reading is not None:
-            committed = await reading.committed(list(ends))
-        else:
-            committed = await asyncio.to_thread(self._committed, name, topic, list(ends))
-        behind = sum(max(0, end - max(start, committed.get(p, 0))) for p, (start, end) in ends.items())
-        return TopicLag(group, topic, behind)
+            return await reading.committed(partitions)
+        return await asyncio.to_thread(self._committed, name, topic, partitions)
 
     def _committed(self, group: str, topic: str, partitions: list[int]) -> dict[int, int]:
         """What a group has committed that this process does not read for."""

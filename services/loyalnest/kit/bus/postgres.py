@@ -7,14 +7,14 @@ one". A process holds one connection for writing, one for leases and looking, an
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import asyncpg
 
-from loyalnest.kit.bus.base import TopicLag
+from loyalnest.kit.bus.base import BEGINNING, Positions, TopicLag
 from loyalnest.kit.bus.postgres_appender import Appender, partition_of
-from loyalnest.kit.bus.postgres_reader import HEADS, READ, PostgresSubscription, Watch, event_of
+from loyalnest.kit.bus.postgres_reader import HEADS, OFFSETS, READ, PostgresSubscription, Watch, event_of
 from loyalnest.kit.clock import system_clock
 from loyalnest.kit.database import OUTAGES, connecting
 from loyalnest.kit.errors import Unavailable
@@ -70,6 +70,11 @@ CROSS JOIN LATERAL (
     WHERE e.topic = t.topic AND e.partition = p.partition::smallint AND e.position > coalesce(o.position, 0)
 ) AS behind
 WHERE t.topic = $2
+"""
+
+BEFORE = """
+SELECT partition, min(position) - 1 AS position FROM bus.events WHERE topic = $1 AND occurred_at >= $2
+GROUP BY partition
 """
 
 
@@ -170,12 +175,12 @@ class PostgresBus:
         """See EventBus. In another process the same member gets what this one does not hold."""
         return PostgresSubscription(self, group, topic, member, members)
 
-    async def read_all(self, topic: str) -> AsyncIterator[Event]:
+    async def read_all(self, topic: str, after: Positions = BEGINNING) -> AsyncIterator[Event]:
         """See EventBus. Raises Unavailable."""
         try:
             rows = await self.query(HEADS, [topic])
             ends = {row["partition"]: row["position"] for row in rows}
-            cursor = dict.fromkeys(ends, 0)
+            cursor = {p: after.get(p, 0) for p, end in ends.items() if after.get(p, 0) < end}
             while cursor:
                 rows = await self.query(READ, topic, list(cursor), list(cursor.values()), CHUNK)
                 for row in rows:
@@ -185,6 +190,21 @@ class PostgresBus:
                 if len(rows) < CHUNK:
                     return
                 cursor = {p: position for p, position in cursor.items() if position < ends[p]}
+        except OUTAGES as error:
+            raise Unavailable(f"The event log cannot be read: {error!r}") from error
+
+    async def positions(self, group: str, topic: str) -> Positions:
+        """See EventBus. Raises Unavailable."""
+        return await self._positions(OFFSETS, group, topic)
+
+    async def positions_at(self, topic: str, moment: datetime) -> Positions:
+        """See EventBus. Raises Unavailable."""
+        ends = await self._positions(HEADS, [topic])
+        return {**ends, **await self._positions(BEFORE, topic, moment)}
+
+    async def _positions(self, statement: str, *arguments: Any) -> dict[int, int]:
+        try:
+            return {row["partition"]: row["position"] for row in await self.query(statement, *arguments)}
         except OUTAGES as error:
             raise Unavailable(f"The event log cannot be read: {error!r}") from error
 

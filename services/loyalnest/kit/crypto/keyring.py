@@ -213,9 +213,12 @@ def next_keys(merchant_id: str, stored: Sequence[WrappedKey], keks: KeyEncryptio
     ]
 
 
-def rewrap(row: WrappedKey, keks: KeyEncryptionKeys) -> WrappedKey:
-    """The same key wrapped under the newest key-encryption key. Raises Unavailable if the old one is missing."""
-    kek_id, wrapped = keks.wrap(_unwrap(row, keks), _context(row.merchant_id, row.purpose, row.version))
+def rewrap(row: WrappedKey, keks: KeyEncryptionKeys, under: KeyEncryptionKeys | None = None) -> WrappedKey:
+    """The same key wrapped under the newest of `under`, which are other key-encryption keys or, without them, `keks`.
+
+    Raises Unavailable if the old one is not among `keks`.
+    """
+    kek_id, wrapped = (under or keks).wrap(_unwrap(row, keks), _context(row.merchant_id, row.purpose, row.version))
     return replace(row, kek_id=kek_id, wrapped=wrapped)
 
 

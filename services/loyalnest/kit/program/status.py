@@ -37,6 +37,13 @@ class Condition(Model):
     )
 
 
+class LeftBehind(Model):
+    """A place that the program has moved away from and that is not cleared yet."""
+
+    tier: ProgramTier = Field(description="How the merchant was packed there.")
+    at: datetime = Field(description="When its data had moved.")
+
+
 class ProgramStatus(Model):
     """What the operator found and did last."""
 
@@ -58,6 +65,9 @@ class ProgramStatus(Model):
     )
     version: str | None = Field(default=None, max_length=255, description="Version of LoyalNest that runs.")
     tier: ProgramTier | None = Field(default=None, description="How the merchant is packed now.")
+    left_behind: LeftBehind | None = Field(
+        default=None, description="The place that the data has moved away from, until it is cleared."
+    )
     last_error: str | None = Field(
         default=None, max_length=32768, description="What went wrong last, in words. Absent: nothing since it was well."
     )
