@@ -61,5 +61,5 @@ async def store(connection: Connection, merchant_id: str, progress: Progress) ->
 
 async def oldest(connection: Connection) -> datetime | None:
     """The `since` of the merchant that is furthest behind."""
-    found: datetime | None = await connection.fetchval("SELECT min(since) FROM api_gateway.reconciliations")
-    return found
+    row = await connection.fetchrow("SELECT merchant_id, since FROM api_gateway.reconciliations ORDER BY since LIMIT 1")
+    return None if row is None else row["since"]
