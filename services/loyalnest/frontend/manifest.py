@@ -1,5 +1,6 @@
 """Declares the service frontend."""
 
+from loyalnest.frontend.http import routes
 from loyalnest.frontend.pages import PATHS, build_app
 from loyalnest.kit.environment import Environment
 from loyalnest.kit.service import Parts, Service
@@ -16,5 +17,6 @@ SERVICE = Service(
     name="frontend",
     summary="What merchants see: the start page and the overview.",
     build=build,
+    routes=routes,
     paths=PATHS,
 )

@@ -100,8 +100,8 @@ def start(database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch) ->
             peers={} if points else dict.fromkeys(behind, "127.0.0.1:9"),
         ).model_copy(update=changes)
         names = ["api_gateway", "auth", *(behind if points else [])]
-        if points:
-            await migrate(settings.placement(), [services[name] for name in behind])
+        migrated = ["api_gateway", *(behind if points else [])]
+        await migrate(settings.placement(), [services[name] for name in migrated])
         programs = load_programs([DEMO]) if points else ()
         process = runtime.Runtime(settings, names, programs, listen_grpc=False)
         await process.start()

@@ -86,11 +86,11 @@ async def test_no_key_makes_keys_or_sees_sessions(http: httpx.AsyncClient, owner
 
 async def test_scopes_are_those_of_the_routes(http: httpx.AsyncClient, owner: dict[str, str]) -> None:
     scopes = (await http.get("/auth/scopes", headers=owner)).json()["scopes"]
-    assert scopes == ["points:read", "points:write"]
+    assert scopes == ["orders:read", "points:read", "points:write"]
     answer = await http.post("/auth/api-keys", headers=owner, json={"name": "x", "scopes": ["money:write"]})
     assert (answer.status_code, answer.json()["detail"]) == (
         400,
-        "No route asks for the scope money:write; there is points:read, points:write.",
+        "No route asks for the scope money:write; there is orders:read, points:read, points:write.",
     )
 
 

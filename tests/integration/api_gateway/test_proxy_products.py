@@ -57,7 +57,7 @@ async def shop(database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatc
         grpc_port=0,
         drain_seconds=2,
     )
-    await migrate(settings.placement(), [services["products"]])
+    await migrate(settings.placement(), [services["api_gateway"], services["products"]])
     process = runtime.Runtime(settings, list(services), (), listen_grpc=False)
     await process.start()
     try:

@@ -99,7 +99,7 @@ async def shop(database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatc
         grpc_port=0,
         drain_seconds=2,
     )
-    await migrate(settings.placement(), [services["points"], services["campaign"]])
+    await migrate(settings.placement(), [services[name] for name in ("api_gateway", "points", "campaign")])
     process = runtime.Runtime(settings, [*names, "auth"], [program("acme")], listen_grpc=False)
     await process.start()
     try:

@@ -87,7 +87,7 @@ async def process(
         message_folder=tmp_path / "sent",
         email_per_second=1000,
     )
-    await migrate(settings.placement(), [services["event_tracking"]])
+    await migrate(settings.placement(), [services["api_gateway"], services["event_tracking"]])
     running = runtime.Runtime(settings, list(services), listen_grpc=False)
     await running.start()
     try:

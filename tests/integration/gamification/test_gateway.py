@@ -74,7 +74,7 @@ async def shop(database_url: str, redis_url: str) -> AsyncIterator[Shop]:
         http_port=0,
         drain_seconds=2,
     )
-    await migrate(settings.placement(), [services["gamification"]])
+    await migrate(settings.placement(), [services["api_gateway"], services["gamification"]])
     process = Runtime(settings, list(services), load_programs([DEMO]), listen_grpc=False, services=services)
     await process.start()
     await process.provision()  # a second start finds what the first one made

@@ -41,6 +41,20 @@ function figures(found) {
   return list;
 }
 
+// What all services say at once; one that does not answer is named with its reason.
+function overview(found) {
+  const place = element("div");
+  const { points, customers, referrals, products, messages_sent, privacy_requests_open, tiers, badges, missing } = found;
+  place.append(figures({ ...points, ...customers, ...referrals, products, messages_sent, privacy_requests_open }));
+  for (const [title, rows] of [["VIP tiers", tiers], ["Badges", badges]]) {
+    if (rows) place.append(element("h3", title), table(rows));
+  }
+  for (const [name, reason] of Object.entries(missing)) {
+    place.append(element("p", `${words(name)}: ${reason}`, { className: "bad" }));
+  }
+  return place;
+}
+
 function table(rows, onCustomer) {
   if (!rows.length) return element("p", "None yet.", { className: "quiet" });
   const names = Object.keys(rows[0]).filter((name) => typeof rows[0][name] !== "object" || rows[0][name] === null);
@@ -102,7 +116,7 @@ async function showProgram() {
   byId("message").textContent = "";
   try {
     await Promise.all([
-      part("totals", "/frontend/points/totals", figures),
+      part("overview", "/frontend/overview", overview),
       part("segments", "/frontend/segments", (found) => table(listIn(found))),
       part("customers", "/frontend/customers", (found) => table(listIn(found), showCustomer)),
     ]);

@@ -115,7 +115,10 @@ async def _copy_table(old: Connection, new: Connection, table: Table, merchant_i
     filling = new.copy_to_table(draft, source=_pieces(chunks), format="binary", schema_name="pg_temp")
     await _both(reading, asyncio.create_task(filling))
     read = reading.result()
-    written = await new.execute(f"INSERT INTO {table.full} ({columns}) SELECT {columns} FROM {draft}")
+    # Numbers that a sequence gave stay as they are: other rows may speak of them.
+    written = await new.execute(
+        f"INSERT INTO {table.full} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM {draft}"
+    )
     await new.execute(f"DROP TABLE {draft}")
     if _rows(written) != read:
         raise PreconditionFailed(f"{table.full}: {read} rows were read and {_rows(written)} written.")

@@ -144,8 +144,8 @@ def _search() -> None:
         CREATE VIEW products.searchable AS
             SELECT * FROM products.search WHERE merchant_id = current_setting('loyalnest.merchant_id', true)
         """,
+        f"GRANT SELECT ON products.searchable TO {request}",
         f"GRANT CREATE ON SCHEMA products TO {worker}",
         f"ALTER VIEW products.searchable OWNER TO {worker}",
         f"REVOKE CREATE ON SCHEMA products FROM {worker}",
-        f"GRANT SELECT ON products.searchable TO {request}",
     )
