@@ -173,6 +173,8 @@ def operator_values(backing: str, tag: str = TAG) -> dict[str, Any]:
             "backingPeers": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": backing}}}],
             # Not every network plugin understands IPv6, which the default has too.
             "outsidePeers": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["10.0.0.0/8", "169.254.0.0/16"]}}],
+            # A Deployment for each of the services has to fit on a node of two processors, and twice while it rolls.
+            "serviceResources": {"requests": {"cpu": "20m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},
             "wavePercents": [100],
             "leaseSeconds": 5,
         },

@@ -34,7 +34,7 @@ from loyalnest_operator.generated import OWNER, purposes
 from shopify import bodies
 
 DEMO = Path(__file__).parents[3] / "clusters" / "demo"
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 180.0
 
 
 def program(name: str) -> Program:
