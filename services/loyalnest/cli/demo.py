@@ -43,8 +43,11 @@ RECENT: Final = "recent.jsonl"
 NORA, TARIQ, OWEN = 7_000_000_900_001, 7_000_000_900_002, 7_000_000_900_004
 VINYL: Final = range(9_100_000_000_001, 9_100_000_000_005)
 CAMPAIGN: Final = "Vinyl fortnight"
-MESSAGE_SECONDS: Final = 90.0
-"""How long the summary waits for messages and the data request; they go on without it."""
+MESSAGE_SECONDS: Final = 180.0
+"""How long the summary waits for messages and the data request, which go on without it.
+
+Longer than the lease of a task whose process was killed.
+"""
 
 _AGO = re.compile(r"\{(\d+) (minutes|hours|days) ago\}")
 
