@@ -69,8 +69,8 @@ def person(name: str, email: str) -> Body:
     """A customer of today who shares neither address nor phone number with others."""
     home = address(address1=f"1 {name} Street", phone=None, name=name)
     now = datetime.now(UTC).isoformat()
-    own = {"phone": None, "addresses": [home], "default_address": home, "created_at": now, "updated_at": now}
-    return customer(email=email, first_name=name, **own)
+    own = {"addresses": [home], "default_address": home, "created_at": now, "updated_at": now}
+    return customer(phone=None) | own | {"email": email, "first_name": name}
 
 
 def bought(by: Body, *lines: Body, at: datetime | None = None, **changes: Any) -> Body:
