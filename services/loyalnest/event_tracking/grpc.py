@@ -1,22 +1,23 @@
 """The gRPC side of event_tracking: messages in and out, no decisions."""
 
-from datetime import datetime
 from typing import Any
 
 from loyalnest.admin_features.events import Message
 from loyalnest.event_tracking import event_tracking_pb2 as pb
 from loyalnest.event_tracking.event_tracking_pb2_grpc import EventTrackingServiceServicer
 from loyalnest.event_tracking.service import TaskService, Wanted
+from loyalnest.event_tracking.webhook_grpc import WebhookMethods
+from loyalnest.event_tracking.webhook_service import WebhookService
 from loyalnest.kit.context import require_role, required_merchant
-from loyalnest.kit.errors import InvalidInput
-from loyalnest.kit.rpc.fields import time_text, uuid_of
+from loyalnest.kit.rpc.fields import moment_of, time_text, uuid_of
 
 
-class EventTrackingGrpc(EventTrackingServiceServicer):
+class EventTrackingGrpc(WebhookMethods, EventTrackingServiceServicer):
     """Serves `event_tracking.v1.EventTrackingService` for the merchant of the call's context."""
 
-    def __init__(self, service: TaskService) -> None:
+    def __init__(self, service: TaskService, webhooks: WebhookService) -> None:
         self._service = service
+        self._webhooks = webhooks
 
     async def CreateTask(self, request: pb.CreateTaskRequest, context: Any) -> pb.CreateTaskResponse:
         require_role("owner", "staff")
@@ -27,8 +28,8 @@ class EventTrackingGrpc(EventTrackingServiceServicer):
             customer_id=request.customer_id,
             reason=request.reason,
             priority=request.priority if request.HasField("priority") else None,
-            not_before=_time(request.not_before, "not_before"),
-            expires_at=_time(request.expires_at, "expires_at"),
+            not_before=moment_of(request.not_before, "not_before"),
+            expires_at=moment_of(request.expires_at, "expires_at"),
             max_attempts=request.max_attempts,
             message=Message(
                 to=message.to,
@@ -82,19 +83,6 @@ class EventTrackingGrpc(EventTrackingServiceServicer):
             stuck=[pb.StuckReason(kind=each["kind"], error=each["error"], tasks=each["tasks"]) for each in stuck],
             oldest_due_at=time_text(oldest_due_at),
         )
-
-
-def _time(text: str, name: str) -> datetime | None:
-    """A moment in a request; None for none. Raises InvalidInput for what is none, or has no timezone."""
-    if not text:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise InvalidInput(f"{name} is a time in RFC 3339, such as 2026-05-01T12:00:00Z, not {text[:40]!r}.")
-    return moment
 
 
 def _task(row: Any) -> pb.Task:
