@@ -4,6 +4,7 @@ Receivers know repeats by `webhook-id`, so unlike a message a webhook whose outc
 """
 
 import asyncio
+import ssl
 from datetime import timedelta
 from typing import Final
 from uuid import UUID
@@ -41,7 +42,16 @@ _REPEATS_KNOWN: Final = timedelta(days=365)
 class WebhookSender:
     """The handler of webhook tasks."""
 
-    def __init__(self, database: Database, outbox: Outbox, keys: KeyRing, settings: Settings, clock: Clock) -> None:
+    def __init__(
+        self,
+        database: Database,
+        outbox: Outbox,
+        keys: KeyRing,
+        settings: Settings,
+        clock: Clock,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """tls: who is trusted to vouch for receivers, if not the usual authorities."""
         self._database = database
         self._outbox = outbox
         self._keys = keys
@@ -54,6 +64,7 @@ class WebhookSender:
             limits=httpx.Limits(max_keepalive_connections=0),
             follow_redirects=False,
             trust_env=False,
+            verify=tls or True,
         )
 
     def handler(self) -> Handler:

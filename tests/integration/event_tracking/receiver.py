@@ -4,6 +4,7 @@ import asyncio
 import base64
 import hashlib
 import hmac
+import ssl
 from collections import deque
 from dataclasses import dataclass
 from typing import Any
@@ -41,19 +42,21 @@ class Receiver:
         self.answers: deque[int] = deque()
         self.headers: dict[str, str] = {}
         self.port = 0
+        self.scheme = "http"
         self.release = asyncio.Event()
         self._runner: web.AppRunner | None = None
 
     @property
     def url(self) -> str:
-        return f"http://localhost:{self.port}/hooks?shop=1"
+        return f"{self.scheme}://localhost:{self.port}/hooks?shop=1"
 
-    async def start(self) -> None:
+    async def start(self, tls: ssl.SSLContext | None = None) -> None:
+        self.scheme = "https" if tls else "http"
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._take)
         self._runner = web.AppRunner(app)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        await web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=tls).start()
         self.port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:

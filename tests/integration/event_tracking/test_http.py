@@ -223,7 +223,7 @@ async def test_a_webhook_from_subscribing_to_replaying(process: Process, receive
 
 
 async def test_webhooks_that_cannot_be_or_are_not_theirs_are_a_problem(process: Process) -> None:
-    good = {"url": "https://example.com/hooks", "topics": ["points.earned"]}
+    good: dict[str, Any] = {"url": "https://example.com/hooks", "topics": ["points.earned"]}
     made = await process.webhooks("POST", **good)
     path, unknown = f"/{made['subscription_id']}", f"/{new_id()}"
     for method, where, status, token, body in (
