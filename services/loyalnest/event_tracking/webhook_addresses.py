@@ -14,8 +14,8 @@ _PORTS: Final = {"https": 443, "http": 80}
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-_TRANSLATED: Final = ipaddress.IPv6Network("64:ff9b::/96")
-"""IPv4 addresses behind NAT64 (RFC 6052)."""
+_TRANSLATED: Final = 0x64FF9B << 64
+"""The first 96 bits of addresses that hold one of IPv4 behind NAT64: 64:ff9b::/96 (RFC 6052)."""
 
 
 class NotReachable(Exception):
@@ -52,7 +52,7 @@ def is_public(address: Address) -> bool:
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is not None:
             return is_public(address.ipv4_mapped)
-        if address in _TRANSLATED:
+        if int(address) >> 32 == _TRANSLATED:
             return is_public(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
         if address.sixtofour is not None or address.teredo is not None:  # tunnels, which nobody serves webhooks by
             return False

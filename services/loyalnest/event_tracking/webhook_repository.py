@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import asyncpg
@@ -219,7 +219,11 @@ async def tell_failing(connection: Connection, before: datetime, most: int) -> l
 async def failing(connection: Connection, before: datetime) -> int:
     """How many enabled subscriptions have been failing since before then."""
     found: int = await connection.fetchval(
-        "SELECT count(*) FROM event_tracking.webhook_subscriptions WHERE failing_since < $1 AND enabled", before
+        """
+        SELECT count(*) FROM event_tracking.webhook_subscriptions
+        WHERE merchant_id <> '' AND failing_since < $1 AND enabled
+        """,
+        before,
     )
     return found
 
@@ -253,8 +257,7 @@ async def deliveries(
 
 
 _AGAIN: Final = """
-    UPDATE event_tracking.queue_tasks q
-    SET status = 'waiting', due_at = $3, expires_at = $4, failures = 0, finished_at = NULL, open_provider = '',
+    status = 'waiting', due_at = $3, expires_at = $4, failures = 0, finished_at = NULL, open_provider = '',
         repeat_until = NULL, provider_id = '', error = ''
 """
 
@@ -267,7 +270,8 @@ async def replay(
     return bool(
         await connection.fetchval(
             f"""
-            {_AGAIN} WHERE q.merchant_id = $1 AND q.subscription_id = $2 AND q.task_id = $5 AND q.sealed IS NOT NULL
+            UPDATE event_tracking.queue_tasks q SET {_AGAIN}
+            WHERE q.merchant_id = $1 AND q.subscription_id = $2 AND q.task_id = $5 AND q.sealed IS NOT NULL
               AND q.status <> 'running'
             RETURNING true
             """,
@@ -281,12 +285,20 @@ async def replay(
 
 
 async def replay_failed(
-    connection: Connection, merchant_id: str, subscription_id: UUID, now: datetime, span: timedelta, **which: Any
+    connection: Connection,
+    merchant_id: str,
+    subscription_id: UUID,
+    now: datetime,
+    span: timedelta,
+    *,
+    since: datetime,
+    most: int,
 ) -> int:
     """Let deliveries that failed since `since` be due, `most` at most, the longest ended first. Returns how many."""
     result: str = await connection.execute(
         f"""
-        {_AGAIN} FROM (
+        UPDATE event_tracking.queue_tasks q SET {_AGAIN}
+        FROM (
             SELECT o.merchant_id, o.task_id FROM event_tracking.queue_tasks o
             WHERE o.merchant_id = $1 AND o.subscription_id = $2 AND o.status = 'failed' AND o.finished_at >= $5
               AND o.sealed IS NOT NULL
@@ -297,7 +309,7 @@ async def replay_failed(
         subscription_id,
         now,
         now + span,
-        which["since"],
-        which["most"],
+        since,
+        most,
     )
     return int(result.rpartition(" ")[2])
