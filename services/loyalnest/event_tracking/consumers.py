@@ -7,7 +7,7 @@ import structlog
 
 from loyalnest.admin_features.events import EmailEventCreated
 from loyalnest.event_tracking import queue_repository
-from loyalnest.event_tracking.handlers import KINDS
+from loyalnest.event_tracking.handlers import MESSAGE_KINDS
 from loyalnest.event_tracking.models import (
     DEFAULT_PRIORITY,
     EXPIRES_AFTER,
@@ -61,8 +61,8 @@ class EmailEvents:
 
     def _task(self, event: Event) -> NewTask:
         read = EmailEventCreated.read(event)
-        if read.channel not in KINDS:
-            raise InvalidInput(f"A message's channel is one of {', '.join(KINDS)}, not {read.channel[:40]!r}.")
+        if read.channel not in MESSAGE_KINDS:
+            raise InvalidInput(f"A message's channel is one of {', '.join(MESSAGE_KINDS)}, not {read.channel[:40]!r}.")
         if len(read.sealed) > MOST_SEALED_BYTES:
             raise InvalidInput(f"A message has at most {MOST_SEALED_BYTES} bytes, sealed.")
         due_at = read.send_after or self._clock()

@@ -64,6 +64,46 @@ class EventTrackingServiceStub:
                 request_serializer=loyalnest_dot_event__tracking_dot_event__tracking__pb2.GetQueueStatsRequest.SerializeToString,
                 response_deserializer=loyalnest_dot_event__tracking_dot_event__tracking__pb2.QueueStats.FromString,
                 _registered_method=True)
+        self.CreateWebhookSubscription = channel.unary_unary(
+                '/event_tracking.v1.EventTrackingService/CreateWebhookSubscription',
+                request_serializer=loyalnest_dot_event__tracking_dot_event__tracking__pb2.CreateWebhookSubscriptionRequest.SerializeToString,
+                response_deserializer=loyalnest_dot_event__tracking_dot_event__tracking__pb2.WebhookSubscriptionWithSecret.FromString,
+                _registered_method=True)
+        self.GetWebhookSubscription = channel.unary_unary(
+                '/event_tracking.v1.EventTrackingService/GetWebhookSubscription',
+                request_serializer=loyalnest_dot_event__tracking_dot_event__tracking__pb2.GetWebhookSubscriptionRequest.SerializeToString,
+                response_deserializer=loyalnest_dot_event__tracking_dot_event__tracking__pb2.WebhookSubscription.FromString,
+                _registered_method=True)
+        self.ListWebhookSubscriptions = channel.unary_unary(
+                '/event_tracking.v1.EventTrackingService/ListWebhookSubscriptions',
+                request_serializer=loyalnest_dot_event__tracking_dot_event__tracking__pb2.ListWebhookSubscriptionsRequest.SerializeToString,
+                response_deserializer=loyalnest_dot_event__tracking_dot_event__tracking__pb2.ListWebhookSubscriptionsResponse.FromString,
+                _registered_method=True)
+        self.UpdateWebhookSubscription = channel.unary_unary(
+                '/event_tracking.v1.EventTrackingService/UpdateWebhookSubscription',
+                request_serializer=loyalnest_dot_event__tracking_dot_event__tracking__pb2.UpdateWebhookSubscriptionRequest.SerializeToString,
+                response_deserializer=loyalnest_dot_event__tracking_dot_event__tracking__pb2.WebhookSubscription.FromString,
+                _registered_method=True)
+        self.DeleteWebhookSubscription = channel.unary_unary(
+                '/event_tracking.v1.EventTrackingService/DeleteWebhookSubscription',
+                request_serializer=loyalnest_dot_event__tracking_dot_event__tracking__pb2.DeleteWebhookSubscriptionRequest.SerializeToString,
+                response_deserializer=loyalnest_dot_event__tracking_dot_event__tracking__pb2.DeleteWebhookSubscriptionResponse.FromString,
+                _registered_method=True)
+        self.RotateWebhookSecret = channel.unary_unary(
+                '/event_tracking.v1.EventTrackingService/RotateWebhookSecret',
+                request_serializer=loyalnest_dot_event__tracking_dot_event__tracking__pb2.RotateWebhookSecretRequest.SerializeToString,
+                response_deserializer=loyalnest_dot_event__tracking_dot_event__tracking__pb2.WebhookSubscriptionWithSecret.FromString,
+                _registered_method=True)
+        self.ListWebhookDeliveries = channel.unary_unary(
+                '/event_tracking.v1.EventTrackingService/ListWebhookDeliveries',
+                request_serializer=loyalnest_dot_event__tracking_dot_event__tracking__pb2.ListWebhookDeliveriesRequest.SerializeToString,
+                response_deserializer=loyalnest_dot_event__tracking_dot_event__tracking__pb2.ListWebhookDeliveriesResponse.FromString,
+                _registered_method=True)
+        self.ReplayWebhookDeliveries = channel.unary_unary(
+                '/event_tracking.v1.EventTrackingService/ReplayWebhookDeliveries',
+                request_serializer=loyalnest_dot_event__tracking_dot_event__tracking__pb2.ReplayWebhookDeliveriesRequest.SerializeToString,
+                response_deserializer=loyalnest_dot_event__tracking_dot_event__tracking__pb2.ReplayWebhookDeliveriesResponse.FromString,
+                _registered_method=True)
 
 
 class EventTrackingServiceServicer:
@@ -114,6 +154,62 @@ class EventTrackingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateWebhookSubscription(self, request, context):
+        """Have events posted to an address. The answer is the only one that shows the secret. FAILED_PRECONDITION if there
+        are as many subscriptions as there may be. Needs the role owner or staff, as all changes of webhooks do.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetWebhookSubscription(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListWebhookSubscriptions(self, request, context):
+        """All of them, oldest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateWebhookSubscription(self, request, context):
+        """What is not given stays as it is. A new address, or enabling, makes a failing subscription a sound one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteWebhookSubscription(self, request, context):
+        """What still waits for it is not delivered any more.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RotateWebhookSecret(self, request, context):
+        """A new secret. Deliveries are signed with the old one too until the overlap is over.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListWebhookDeliveries(self, request, context):
+        """What was and is to be delivered, newest first, with its attempts.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReplayWebhookDeliveries(self, request, context):
+        """Deliver again, under the same webhook-id: one delivery that ended or waits, or all that failed since a time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EventTrackingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -146,6 +242,46 @@ def add_EventTrackingServiceServicer_to_server(servicer, server):
                     servicer.GetQueueStats,
                     request_deserializer=loyalnest_dot_event__tracking_dot_event__tracking__pb2.GetQueueStatsRequest.FromString,
                     response_serializer=loyalnest_dot_event__tracking_dot_event__tracking__pb2.QueueStats.SerializeToString,
+            ),
+            'CreateWebhookSubscription': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateWebhookSubscription,
+                    request_deserializer=loyalnest_dot_event__tracking_dot_event__tracking__pb2.CreateWebhookSubscriptionRequest.FromString,
+                    response_serializer=loyalnest_dot_event__tracking_dot_event__tracking__pb2.WebhookSubscriptionWithSecret.SerializeToString,
+            ),
+            'GetWebhookSubscription': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetWebhookSubscription,
+                    request_deserializer=loyalnest_dot_event__tracking_dot_event__tracking__pb2.GetWebhookSubscriptionRequest.FromString,
+                    response_serializer=loyalnest_dot_event__tracking_dot_event__tracking__pb2.WebhookSubscription.SerializeToString,
+            ),
+            'ListWebhookSubscriptions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListWebhookSubscriptions,
+                    request_deserializer=loyalnest_dot_event__tracking_dot_event__tracking__pb2.ListWebhookSubscriptionsRequest.FromString,
+                    response_serializer=loyalnest_dot_event__tracking_dot_event__tracking__pb2.ListWebhookSubscriptionsResponse.SerializeToString,
+            ),
+            'UpdateWebhookSubscription': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateWebhookSubscription,
+                    request_deserializer=loyalnest_dot_event__tracking_dot_event__tracking__pb2.UpdateWebhookSubscriptionRequest.FromString,
+                    response_serializer=loyalnest_dot_event__tracking_dot_event__tracking__pb2.WebhookSubscription.SerializeToString,
+            ),
+            'DeleteWebhookSubscription': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteWebhookSubscription,
+                    request_deserializer=loyalnest_dot_event__tracking_dot_event__tracking__pb2.DeleteWebhookSubscriptionRequest.FromString,
+                    response_serializer=loyalnest_dot_event__tracking_dot_event__tracking__pb2.DeleteWebhookSubscriptionResponse.SerializeToString,
+            ),
+            'RotateWebhookSecret': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateWebhookSecret,
+                    request_deserializer=loyalnest_dot_event__tracking_dot_event__tracking__pb2.RotateWebhookSecretRequest.FromString,
+                    response_serializer=loyalnest_dot_event__tracking_dot_event__tracking__pb2.WebhookSubscriptionWithSecret.SerializeToString,
+            ),
+            'ListWebhookDeliveries': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListWebhookDeliveries,
+                    request_deserializer=loyalnest_dot_event__tracking_dot_event__tracking__pb2.ListWebhookDeliveriesRequest.FromString,
+                    response_serializer=loyalnest_dot_event__tracking_dot_event__tracking__pb2.ListWebhookDeliveriesResponse.SerializeToString,
+            ),
+            'ReplayWebhookDeliveries': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReplayWebhookDeliveries,
+                    request_deserializer=loyalnest_dot_event__tracking_dot_event__tracking__pb2.ReplayWebhookDeliveriesRequest.FromString,
+                    response_serializer=loyalnest_dot_event__tracking_dot_event__tracking__pb2.ReplayWebhookDeliveriesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -310,6 +446,222 @@ class EventTrackingService:
             '/event_tracking.v1.EventTrackingService/GetQueueStats',
             loyalnest_dot_event__tracking_dot_event__tracking__pb2.GetQueueStatsRequest.SerializeToString,
             loyalnest_dot_event__tracking_dot_event__tracking__pb2.QueueStats.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateWebhookSubscription(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/event_tracking.v1.EventTrackingService/CreateWebhookSubscription',
+            loyalnest_dot_event__tracking_dot_event__tracking__pb2.CreateWebhookSubscriptionRequest.SerializeToString,
+            loyalnest_dot_event__tracking_dot_event__tracking__pb2.WebhookSubscriptionWithSecret.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetWebhookSubscription(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/event_tracking.v1.EventTrackingService/GetWebhookSubscription',
+            loyalnest_dot_event__tracking_dot_event__tracking__pb2.GetWebhookSubscriptionRequest.SerializeToString,
+            loyalnest_dot_event__tracking_dot_event__tracking__pb2.WebhookSubscription.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListWebhookSubscriptions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/event_tracking.v1.EventTrackingService/ListWebhookSubscriptions',
+            loyalnest_dot_event__tracking_dot_event__tracking__pb2.ListWebhookSubscriptionsRequest.SerializeToString,
+            loyalnest_dot_event__tracking_dot_event__tracking__pb2.ListWebhookSubscriptionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateWebhookSubscription(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/event_tracking.v1.EventTrackingService/UpdateWebhookSubscription',
+            loyalnest_dot_event__tracking_dot_event__tracking__pb2.UpdateWebhookSubscriptionRequest.SerializeToString,
+            loyalnest_dot_event__tracking_dot_event__tracking__pb2.WebhookSubscription.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteWebhookSubscription(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/event_tracking.v1.EventTrackingService/DeleteWebhookSubscription',
+            loyalnest_dot_event__tracking_dot_event__tracking__pb2.DeleteWebhookSubscriptionRequest.SerializeToString,
+            loyalnest_dot_event__tracking_dot_event__tracking__pb2.DeleteWebhookSubscriptionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateWebhookSecret(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/event_tracking.v1.EventTrackingService/RotateWebhookSecret',
+            loyalnest_dot_event__tracking_dot_event__tracking__pb2.RotateWebhookSecretRequest.SerializeToString,
+            loyalnest_dot_event__tracking_dot_event__tracking__pb2.WebhookSubscriptionWithSecret.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListWebhookDeliveries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/event_tracking.v1.EventTrackingService/ListWebhookDeliveries',
+            loyalnest_dot_event__tracking_dot_event__tracking__pb2.ListWebhookDeliveriesRequest.SerializeToString,
+            loyalnest_dot_event__tracking_dot_event__tracking__pb2.ListWebhookDeliveriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplayWebhookDeliveries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/event_tracking.v1.EventTrackingService/ReplayWebhookDeliveries',
+            loyalnest_dot_event__tracking_dot_event__tracking__pb2.ReplayWebhookDeliveriesRequest.SerializeToString,
+            loyalnest_dot_event__tracking_dot_event__tracking__pb2.ReplayWebhookDeliveriesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,4 +1,7 @@
-"""Which kinds of task there are, and who does each under the settings. A new kind is a new entry of `handlers`."""
+"""Which kinds of task there are, and who does those that are messages, under the settings.
+
+A new kind is a new entry of `KINDS` and of the handlers that the manifest gives to the workers.
+"""
 
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping
@@ -18,7 +21,9 @@ from loyalnest.kit.clock import Clock
 from loyalnest.kit.errors import InvalidInput
 from loyalnest.kit.settings import Settings
 
-KINDS: Final = ("email", "sms")
+MESSAGE_KINDS: Final = ("email", "sms")
+WEBHOOK: Final = "webhook"
+KINDS: Final = (*MESSAGE_KINDS, WEBHOOK)
 
 Send = Callable[[UUID, Message], Awaitable[Outcome]]
 
@@ -29,7 +34,7 @@ _NEVER: Final = timedelta()
 
 
 def handlers(settings: Settings, clock: Clock) -> Mapping[str, Handler]:
-    """The handler of each kind. Raises InvalidInput naming the setting that is missing."""
+    """The handler of each kind of message. Raises InvalidInput naming the setting that is missing."""
     return {"email": _email(settings, clock), "sms": _sms(settings, clock)}
 
 

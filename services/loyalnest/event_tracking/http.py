@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 
 from loyalnest.event_tracking import event_tracking_pb2 as pb
 from loyalnest.event_tracking.event_tracking_pb2_grpc import EventTrackingServiceStub
+from loyalnest.event_tracking.webhook_http import webhook_routes
 from loyalnest.kit.environment import Environment
 from loyalnest.kit.http.fields import PageSize, PageToken, ShortText
 
@@ -14,10 +15,10 @@ StatusName = Literal["waiting", "running", "done", "failed", "cancelled"]
 
 
 class TaskView(BaseModel):
-    """A task of the queue: a message that waits, is being sent, or has been."""
+    """A task of the queue: a message or a webhook that waits, is being sent, or has been."""
 
     task_id: str
-    kind: str = Field(description="email or sms")
+    kind: str = Field(description="email, sms or webhook")
     unique_key: str = Field(description="No other task of this kind has it.")
     customer_id: str | None = Field(description="Whom it concerns.")
     reason: str = Field(description="What it is about, such as points_earned.")
@@ -83,7 +84,14 @@ class CancelTaskBody(BaseModel):
 
 
 def routes(environment: Environment) -> APIRouter:
-    """The router of `/frontend/tasks…`."""
+    """The router of `/frontend/tasks…` and `/frontend/webhooks…`."""
+    router = APIRouter()
+    router.include_router(_task_routes(environment))
+    router.include_router(webhook_routes(environment))
+    return router
+
+
+def _task_routes(environment: Environment) -> APIRouter:
     router = APIRouter(prefix="/frontend/tasks", tags=["tasks"])
     queue = EventTrackingServiceStub(environment.channel("event_tracking"))
 

@@ -1,13 +1,16 @@
-"""What event_tracking does by the clock: it takes tasks from dead workers, forgets old ones, and measures the queue."""
+"""What event_tracking does by the clock: it forgets old tasks, tells of failing webhooks, and measures both."""
 
 from datetime import timedelta
 from typing import Final
 
-from loyalnest.event_tracking import repository
+from loyalnest.event_tracking import repository, webhook_repository
+from loyalnest.event_tracking.auditing import audited
 from loyalnest.event_tracking.handlers import KINDS
-from loyalnest.event_tracking.metrics import TASKS, TASKS_OLDEST_DUE_SECONDS
+from loyalnest.event_tracking.metrics import TASKS, TASKS_OLDEST_DUE_SECONDS, WEBHOOKS_FAILING
+from loyalnest.event_tracking.webhook_service import FAILING_AFTER
 from loyalnest.kit.clock import Clock
 from loyalnest.kit.database import Database
+from loyalnest.kit.outbox import Outbox
 
 BATCH: Final = 1000
 
@@ -15,8 +18,9 @@ BATCH: Final = 1000
 class TaskJobs:
     """Each is safe to kill and to run again."""
 
-    def __init__(self, database: Database, keep: timedelta, clock: Clock) -> None:
+    def __init__(self, database: Database, outbox: Outbox, keep: timedelta, clock: Clock) -> None:
         self._database = database
+        self._outbox = outbox
         self._keep = keep
         self._clock = clock
 
@@ -32,9 +36,33 @@ class TaskJobs:
             if deleted < BATCH:
                 return total
 
+    async def tell_failing(self) -> int:
+        """Tell the audit log, once each, of webhooks that have come to be failing. Returns how many."""
+        now, total = self._clock(), 0
+        while True:
+            async with self._database.worker() as connection:
+                found = await webhook_repository.tell_failing(connection, now - FAILING_AFTER, BATCH)
+                entries = [
+                    audited(
+                        row["merchant_id"],
+                        "webhook.failing",
+                        f"webhook:{row['subscription_id']}",
+                        now,
+                        {},
+                        {"failing_since": row["failing_since"].isoformat()},
+                    )
+                    for row in found
+                ]
+                await self._outbox.append(connection, entries)
+            total += len(found)
+            if len(found) < BATCH:
+                return total
+
     async def observe(self) -> None:
-        """Set the gauges of the queue's depth and age."""
+        """Set the gauges of the queue's depth and age, and of failing webhooks."""
         now = self._clock()
+        async with self._database.worker() as connection:
+            WEBHOOKS_FAILING.set(await webhook_repository.failing(connection, now - FAILING_AFTER))
         for kind in KINDS:
             async with self._database.worker() as connection:
                 found = await repository.depth(connection, kind, now)

@@ -12,6 +12,10 @@ TASKS_OLDEST_DUE_SECONDS = Gauge(
     "For how long the task that waits longest has been due; 0 if none is.",
     ["kind"],
 )
+WEBHOOKS_FAILING = Gauge(
+    "loyalnest_webhook_subscriptions_failing",
+    "Merchants' webhooks that nothing was delivered to for an hour of trying.",
+)
 TASK_OUTCOMES = Counter(
     "loyalnest_task_outcomes_total",
     "Ends of attempts (delivered, rejected, not_taken, throttled, unknown, lost) and of tasks without one (cancelled).",

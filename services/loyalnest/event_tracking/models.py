@@ -31,7 +31,10 @@ EXPIRES_AFTER: Final = timedelta(days=3)
 
 @dataclass(frozen=True, slots=True)
 class NewTask:
-    """A task to be made. priority: 0 goes first, 9 last, among the merchant's own tasks."""
+    """A task to be made. priority: 0 goes first, 9 last, among the merchant's own tasks.
+
+    subscription_id: whom a webhook is for.
+    """
 
     merchant_id: str
     task_id: UUID
@@ -45,6 +48,7 @@ class NewTask:
     max_attempts: int
     created_at: datetime
     sealed: bytes = field(repr=False)
+    subscription_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,11 @@ import msgspec
 
 from loyalnest.admin_features.events import MESSAGE_PURPOSE
 from loyalnest.event_tracking import transitions
+from loyalnest.event_tracking.handlers import WEBHOOK
 from loyalnest.event_tracking.models import Status, Task
 from loyalnest.event_tracking.queue_repository import TASK, task_of
 from loyalnest.event_tracking.task_queue import TaskQueue
+from loyalnest.event_tracking.webhook_bodies import WEBHOOK_PURPOSE
 from loyalnest.kit.crypto.envelope import UnknownKeyVersion
 from loyalnest.kit.crypto.keyring import MerchantKeys
 from loyalnest.kit.database import Connection
@@ -22,12 +24,13 @@ CHUNK: Final = 500
 _FORGET: Final = """
     UPDATE event_tracking.queue_tasks q
     SET customer_id = NULL, sealed = NULL,
-        unique_key = CASE WHEN q.unique_key ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN q.unique_key
+        unique_key = CASE WHEN q.kind = 'webhook' THEN q.unique_key
+                          WHEN q.unique_key ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN q.unique_key
                           ELSE q.task_id::text END
     WHERE q.merchant_id = $1 AND q.customer_id = $2
 """
-"""Keys that callers made up may tell whose they are; those of messages are random. A message that is being sent just
-now goes its way, but it is erased here, so it is not tried again."""
+"""Keys that callers made up may tell whose they are; those of messages and webhooks are of random ids. What is being
+sent just now goes its way, but it is erased here, so it is not tried again."""
 
 
 class TasksKept:
@@ -79,7 +82,10 @@ class TasksKept:
             redaction.merchant_id,
             [row["task_id"] for row in rows],
         )
-        await connection.execute("DELETE FROM event_tracking.recipients WHERE merchant_id = $1", redaction.merchant_id)
+        for table in ("recipients", "webhook_subscriptions"):
+            await connection.execute(
+                f"DELETE FROM event_tracking.{table} WHERE merchant_id = $1", redaction.merchant_id
+            )
         return {"tasks": len(rows), "cancelled": cancelled} if rows else {}
 
     async def held(
@@ -107,9 +113,7 @@ class TasksKept:
             customer_id,
         )
         return {
-            "tasks": [
-                {**msgspec.json.decode(row["task"]), "message": _in_the_clear(keys, row["sealed"])} for row in tasks
-            ],
+            "tasks": [_exported(keys, msgspec.json.decode(row["task"]), row["sealed"]) for row in tasks],
             "attempts": [msgspec.Raw(row["attempt"].encode()) for row in attempts],
         }
 
@@ -123,10 +127,12 @@ class TasksKept:
         return len(await self._queue.put_through(connection, ends))
 
 
-def _in_the_clear(keys: MerchantKeys | None, sealed: bytes | None) -> msgspec.Raw | None:
+def _exported(keys: MerchantKeys | None, task: dict[str, Any], sealed: bytes | None) -> dict[str, Any]:
+    """A task with its content in the clear, if it is there and can be read."""
     if keys is None or sealed is None:
-        return None
+        return {**task, "message": None}
+    purpose = WEBHOOK_PURPOSE if task["kind"] == WEBHOOK else MESSAGE_PURPOSE
     try:
-        return msgspec.Raw(keys.open(MESSAGE_PURPOSE, sealed))
+        return {**task, "message": msgspec.Raw(keys.open(purpose, sealed))}
     except UnknownKeyVersion:
         raise Unavailable("The merchant's keys were rotated just now.") from None

@@ -79,13 +79,14 @@ async def create(connection: Connection, tasks: Sequence[NewTask]) -> set[UUID]:
     ordered = sorted(tasks, key=lambda task: (task.merchant_id, task.kind, task.unique_key))
     columns = [
         "merchant_id", "task_id", "kind", "unique_key", "customer_id", "reason", "priority", "due_at", "expires_at",
-        "max_attempts", "created_at", "sealed",
+        "max_attempts", "created_at", "sealed", "subscription_id",
     ]  # fmt: skip
     rows = await connection.fetch(
         f"""
         INSERT INTO event_tracking.queue_tasks AS q ({", ".join(columns)}, status)
         SELECT t.*, 'waiting' FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::text[],
-            $7::smallint[], $8::timestamptz[], $9::timestamptz[], $10::int[], $11::timestamptz[], $12::bytea[]) AS t
+            $7::smallint[], $8::timestamptz[], $9::timestamptz[], $10::int[], $11::timestamptz[], $12::bytea[],
+            $13::uuid[]) AS t
         ON CONFLICT (merchant_id, kind, unique_key) DO NOTHING
         RETURNING q.task_id
         """,
@@ -211,7 +212,8 @@ async def put_through(
 ) -> dict[UUID, tuple[Status, str]]:
     """Change tasks as decided, each with its provider. Returns the new status and error of those still as held.
 
-    The message is erased with a task's end. One whose message was erased meanwhile, by a redaction, is not tried again.
+    The message is erased with a task's end, but for a webhook's, which may be delivered again. One whose message was
+    erased meanwhile, by a redaction, is not tried again.
     """
     rows = await connection.fetch(
         """
@@ -225,7 +227,7 @@ async def put_through(
             SET status = CASE WHEN t.ended OR q.sealed IS NOT NULL THEN t.status ELSE 'cancelled' END,
                 error = CASE WHEN t.ended OR q.sealed IS NOT NULL THEN t.error ELSE 'Its customer was redacted.' END,
                 finished_at = CASE WHEN t.ended OR q.sealed IS NULL THEN $2::timestamptz END,
-                sealed = CASE WHEN NOT t.ended THEN q.sealed END, lease_until = NULL,
+                sealed = CASE WHEN NOT t.ended OR q.kind = 'webhook' THEN q.sealed END, lease_until = NULL,
                 provider = t.provider, provider_id = t.provider_id, failures = t.failures,
                 due_at = coalesce(t.due_at, q.due_at), open_provider = t.open_provider, repeat_until = t.repeat_until
             FROM t

@@ -7,10 +7,10 @@ from uuid import UUID
 
 import msgspec
 
-from loyalnest.admin_core.events import AuditLog
 from loyalnest.admin_features.events import MESSAGE_PURPOSE, Message
 from loyalnest.event_tracking import queue_repository, repository, transitions
-from loyalnest.event_tracking.handlers import KINDS
+from loyalnest.event_tracking.auditing import audited
+from loyalnest.event_tracking.handlers import MESSAGE_KINDS
 from loyalnest.event_tracking.models import (
     DEFAULT_PRIORITY,
     EXPIRES_AFTER,
@@ -21,7 +21,6 @@ from loyalnest.event_tracking.models import (
 )
 from loyalnest.event_tracking.task_queue import TaskQueue
 from loyalnest.kit.clock import Clock
-from loyalnest.kit.context import current
 from loyalnest.kit.crypto.keyring import KeyRing
 from loyalnest.kit.database import Connection, Database
 from loyalnest.kit.errors import InvalidInput, NotFound, PreconditionFailed
@@ -175,23 +174,14 @@ class TaskService:
         before: dict[str, str],
         after: dict[str, str],
     ) -> None:
-        context = current()
-        audit = AuditLog(
-            actor=context.actor,
-            role=context.role,
-            action=action,
-            subject=f"task:{task_id}",
-            before=before,
-            after=after,
-            at=self._clock(),
-        )
-        await self._outbox.append(connection, [audit.event(merchant_id, str(task_id))])
+        entry = audited(merchant_id, action, f"task:{task_id}", self._clock(), before, after)
+        await self._outbox.append(connection, [entry])
 
 
 def _check(wanted: Wanted, now: datetime) -> None:
     """Raises InvalidInput for what no task can be."""
-    if wanted.kind not in KINDS:
-        raise InvalidInput(f"A task's kind is one of {', '.join(KINDS)}, not {wanted.kind[:40]!r}.")
+    if wanted.kind not in MESSAGE_KINDS:
+        raise InvalidInput(f"A task's kind is one of {', '.join(MESSAGE_KINDS)}, not {wanted.kind[:40]!r}.")
     for name, value in (("unique_key", wanted.unique_key), ("reason", wanted.reason), ("to", wanted.message.to)):
         if not value.strip() or len(value) > MOST_TEXT or not value.isprintable():
             raise InvalidInput(f"{name} must be one line of 1 to {MOST_TEXT} characters.")

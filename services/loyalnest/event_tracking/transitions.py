@@ -25,8 +25,7 @@ LONGEST_BACKOFF: Final = 6 * 3600.0
 """Seconds."""
 
 UNKNOWN: Final = (
-    "{provider} may have taken this message: the outcome of an attempt is unknown, so it is not sent again, "
-    "because it might arrive twice."
+    "{provider} may have taken this message: the outcome of an attempt is unknown, so nothing sends it again by itself."
 )
 
 

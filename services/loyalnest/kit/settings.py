@@ -130,6 +130,13 @@ class Settings(EnvironmentSettings):
     sms_per_second: float = Field(
         default=1.0, gt=0, description="Most text messages a second, by all processes together while Redis is there."
     )
+    webhooks_per_second: float = Field(
+        default=200.0, gt=0, description="Most webhooks a second to merchants' addresses, by all processes together."
+    )
+    webhooks_to_private_addresses: bool = Field(
+        default=False,
+        description="For development only: merchants' webhooks may go to private addresses, and to loopback by http.",
+    )
     message_folder: Path | None = Field(
         default=None, description="Where `file` writes messages, in the clear; without it, a temporary folder."
     )

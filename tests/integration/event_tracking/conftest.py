@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from integration.event_tracking.providers import HttpProviders, SmtpServer
+from integration.event_tracking.receiver import Receiver
 from integration.event_tracking.support import EventTracking, open_event_tracking
 from loyalnest.event_tracking.manifest import SERVICE
 from loyalnest.kit.database import Pools
@@ -62,6 +63,15 @@ async def providers() -> AsyncIterator[HttpProviders]:
 async def smtp() -> AsyncIterator[SmtpServer]:
     """The SMTP server, without memory."""
     server = SmtpServer()
+    await server.start()
+    yield server
+    await server.stop()
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    """A merchant's server that has got nothing yet."""
+    server = Receiver()
     await server.start()
     yield server
     await server.stop()

@@ -19,7 +19,7 @@ from loyalnest.event_tracking.consumers import EmailEvents
 from loyalnest.event_tracking.event_tracking_pb2_grpc import EventTrackingServiceStub
 from loyalnest.event_tracking.events import TaskCompleted
 from loyalnest.event_tracking.grpc import EventTrackingGrpc
-from loyalnest.event_tracking.handlers import handlers
+from loyalnest.event_tracking.handlers import WEBHOOK, handlers
 from loyalnest.event_tracking.jobs import TaskJobs
 from loyalnest.event_tracking.manifest import SERVICE
 from loyalnest.event_tracking.models import Delivered, Handler, Outcome
@@ -27,6 +27,9 @@ from loyalnest.event_tracking.pacing import Pace
 from loyalnest.event_tracking.privacy_repository import TasksKept
 from loyalnest.event_tracking.service import TaskService
 from loyalnest.event_tracking.task_queue import TaskQueue
+from loyalnest.event_tracking.webhook_consumers import WebhookEvents
+from loyalnest.event_tracking.webhook_delivery import WebhookSender
+from loyalnest.event_tracking.webhook_service import WebhookService
 from loyalnest.event_tracking.worker import Worker
 from loyalnest.kit.context import as_merchant
 from loyalnest.kit.crypto.keyring import KeyRing
@@ -72,14 +75,18 @@ class EventTracking:
         self.queue = TaskQueue(self.database, self.outbox, self.clock, self.jitter)
         self.events = EmailEvents(self.database, self.queue, self.clock)
         self.service = TaskService(self.database, self.outbox, self.queue, self.keys, self.clock)
-        self.jobs = TaskJobs(self.database, KEEP, self.clock)
+        self.webhooks = WebhookService(self.database, self.outbox, self.queue, self.keys, self.clock, private=True)
+        self.webhook_events = WebhookEvents(self.database, self.queue, self.keys, self.clock)
+        self.jobs = TaskJobs(self.database, self.outbox, KEEP, self.clock)
         self.privacy = PrivacyRequests(
             self.database, self.outbox, self.keys, self.clock, TasksKept(self.queue), GdprRequestCreated.read
         )
 
     def handlers(self, **settings: Any) -> Mapping[str, Handler]:
         """The handlers under these settings, as fast as they go."""
-        made = handlers(settings_of(**settings), self.clock)
+        given = settings_of(**settings)
+        sender = WebhookSender(self.database, self.outbox, self.keys, given, self.clock)
+        made = {**handlers(given, self.clock), WEBHOOK: sender.handler()}
         self.closing.extend(made.values())
         return made
 
@@ -169,7 +176,7 @@ class EventTracking:
         """Call a gRPC method by its name, through the channel that other services have."""
         table = MethodTable()
         assert SERVICE.rpc
-        SERVICE.rpc.register(EventTrackingGrpc(self.service), table)
+        SERVICE.rpc.register(EventTrackingGrpc(self.service, self.webhooks), table)
         stub: Any = EventTrackingServiceStub(
             Channels({"event_tracking": table}, {}).channel("event_tracking")  # type: ignore[arg-type]
         )
@@ -199,7 +206,13 @@ async def open_event_tracking(url: str, pools: Pools, **parts: Any) -> EventTrac
 
 
 def settings_of(**fields: Any) -> Settings:
-    values = {"email_per_second": FAST, "sms_per_second": FAST, "email_from": "Acme <shop@acme.example>"} | fields
+    values = {
+        "email_per_second": FAST,
+        "sms_per_second": FAST,
+        "webhooks_per_second": FAST,
+        "webhooks_to_private_addresses": True,
+        "email_from": "Acme <shop@acme.example>",
+    } | fields
     return Settings.model_validate(values)
 
 

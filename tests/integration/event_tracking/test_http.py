@@ -14,6 +14,7 @@ import pytest
 from pydantic import SecretStr
 
 from integration.api_gateway.stand_in import Auth
+from integration.event_tracking.receiver import Receiver
 from integration.event_tracking.support import message
 from loyalnest.admin_features.events import MESSAGE_PURPOSE, EmailEventCreated
 from loyalnest.event_tracking import event_tracking_pb2 as pb
@@ -24,8 +25,10 @@ from loyalnest.kit.context import as_merchant
 from loyalnest.kit.crypto.kek import KeyEncryptionKeys
 from loyalnest.kit.crypto.keyring import unwrap_keys
 from loyalnest.kit.events import new_id
+from loyalnest.kit.http.scopes import scope_of
 from loyalnest.kit.migrations import migrate
 from loyalnest.kit.settings import Settings
+from loyalnest.points.events import PointsExpired
 
 
 @dataclass
@@ -44,6 +47,16 @@ class Process:
         answer = await self.http.post(f"/frontend/tasks{path}", headers={"Authorization": f"Bearer {token}"}, json=body)
         assert answer.status_code == status, answer.text
         return answer.json()
+
+    async def webhooks(
+        self, method: str, path: str = "", status: int = 200, token: str = "acme-owner", **body: Any
+    ) -> Any:
+        """A request of `/frontend/webhooks…`."""
+        answer = await self.http.request(
+            method, f"/frontend/webhooks{path}", headers={"Authorization": f"Bearer {token}"}, json=body or None
+        )
+        assert answer.status_code == status, answer.text
+        return answer.json() if answer.content else None
 
     async def create(self, key: str, **fields: Any) -> str:
         stub: Any = EventTrackingServiceStub(self.runtime.channel("event_tracking"))
@@ -86,6 +99,7 @@ async def process(
         grpc_port=0,
         message_folder=tmp_path / "sent",
         email_per_second=1000,
+        webhooks_to_private_addresses=True,
     )
     await migrate(settings.placement(), [services["api_gateway"], services["event_tracking"]])
     running = runtime.Runtime(settings, list(services), listen_grpc=False)
@@ -174,3 +188,64 @@ async def test_what_is_not_there_not_allowed_or_not_valid_is_a_problem(process: 
     assert (await process.get(f"/{task_id}"))["task"]["status"] == "waiting"
     await process.post(f"/{task_id}/cancel", reason="x")
     assert (await process.post(f"/{task_id}/retry", 422))["detail"].startswith("This task is cancelled")
+
+
+async def test_a_webhook_from_subscribing_to_replaying(process: Process, receiver: Receiver) -> None:
+    made = await process.webhooks("POST", url=receiver.url, topics=["points.expired"])
+    path = f"/{made['subscription_id']}"
+    event = PointsExpired(customer_id=7, lot_id=new_id(), points=5).event("acme", "7")
+    await process.runtime.bus.publish(
+        [event, PointsExpired(customer_id=8, lot_id=new_id(), points=5).event("brew", "8")]
+    )
+    async with asyncio.timeout(60):
+        while not (done := (await process.webhooks("GET", f"{path}/deliveries?status=done"))["deliveries"]):  # noqa: ASYNC110 - over HTTP
+            await asyncio.sleep(0.02)
+    assert [(each["event_id"], each["topic"], each["answer"]) for each in done] == [
+        (str(event.id), "points.expired", "200")
+    ]
+    assert [each["outcome"] for each in done[0]["attempts"]] == ["delivered"]
+    assert [(each.id, each.signed_with(made["secret"])) for each in receiver.got] == [(str(event.id), True)]
+    rotated = await process.webhooks("POST", f"{path}/secret", overlap_hours=0)
+    assert await process.webhooks("POST", f"{path}/deliveries/{done[0]['delivery_id']}/replay") == {"deliveries": 1}
+    async with asyncio.timeout(60):
+        while len(receiver.got) < 2:  # noqa: ASYNC110 - another process would do it
+            await asyncio.sleep(0.02)
+    assert [receiver.got[1].signed_with(each["secret"]) for each in (made, rotated)] == [False, True]
+    assert receiver.got[1].body == receiver.got[0].body
+    assert await process.webhooks("POST", f"{path}/replay", failed_since=_in_days(-1)) == {"deliveries": 0}
+    changed = await process.webhooks("PATCH", path, topics=["tier.changed", "badge.awarded"], enabled=False)
+    assert (changed["topics"], changed["status"]) == (["tier.changed", "badge.awarded"], "disabled")
+    assert await process.webhooks("GET") == {"subscriptions": [changed]}
+    assert await process.webhooks("GET", path) == changed
+    assert "secret" not in changed
+    await process.webhooks("DELETE", path, 204)
+    assert await process.webhooks("GET") == {"subscriptions": []}
+
+
+async def test_webhooks_that_cannot_be_or_are_not_theirs_are_a_problem(process: Process) -> None:
+    good: dict[str, Any] = {"url": "https://example.com/hooks", "topics": ["points.earned"]}
+    made = await process.webhooks("POST", **good)
+    path, unknown = f"/{made['subscription_id']}", f"/{new_id()}"
+    for method, where, status, token, body in (
+        ("POST", "", 403, "acme-support", good),
+        ("POST", "", 422, "acme-owner", good | {"topics": []}),
+        ("POST", "", 422, "acme-owner", good | {"topics": ["order.received"]}),
+        ("POST", "", 422, "acme-owner", good | {"url": "https://exa mple.com"}),
+        ("POST", "", 400, "acme-owner", good | {"url": "http://example.com"}),
+        ("GET", path, 404, "brew-owner", {}),
+        ("GET", "/x", 400, "acme-owner", {}),
+        ("PATCH", unknown, 404, "acme-owner", {"enabled": False}),
+        ("PATCH", path, 400, "acme-owner", {"url": "ftp://example.com"}),
+        ("DELETE", path, 404, "brew-owner", {}),
+        ("DELETE", path, 403, "acme-support", {}),
+        ("POST", f"{path}/secret", 422, "acme-owner", {"overlap_hours": 169}),
+        ("POST", f"{path}/replay", 422, "acme-owner", {"failed_since": "2026-05-01T00:00:00"}),
+        ("POST", f"{path}/deliveries{unknown}/replay", 422, "acme-owner", {}),
+        ("GET", f"{path}/deliveries?status=lost", 422, "acme-owner", {}),
+        ("GET", f"{unknown}/deliveries", 404, "acme-owner", {}),
+    ):
+        problem = await process.webhooks(method, where, status, token, **body)
+        assert problem["detail"], (method, where)
+    document = (await process.http.get("/openapi.json")).json()
+    tags = document["paths"]["/frontend/webhooks"]["post"]["tags"]
+    assert scope_of(tags, "POST") == "subscriptions:write", "API keys may"

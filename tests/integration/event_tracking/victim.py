@@ -75,7 +75,7 @@ async def _work(config: Mapping[str, Any], fatal: int, now: datetime) -> None:
     steps, pools = Steps(fatal), Pools(2)
     database = _CountedDatabase(await pools.open(config["url"]), "event_tracking", steps)
     tracking = EventTracking(database, SettableClock(now), pickle.loads(base64.b64decode(config["store"])))  # noqa: S301
-    handler = tracking.handlers(**config["settings"])["email"]
+    handler = tracking.handlers(**config["settings"])[config["kind"]]
 
     async def perform(task_id: UUID, payload: bytes) -> Outcome:
         steps.next()
@@ -83,7 +83,7 @@ async def _work(config: Mapping[str, Any], fatal: int, now: datetime) -> None:
         steps.next()
         return outcome
 
-    await tracking.worker_with(replace(handler, perform=perform)).run_due()
+    await tracking.worker_with(replace(handler, perform=perform), config["kind"]).run_due()
 
 
 def main() -> None:
@@ -102,9 +102,9 @@ def main() -> None:
 class Victim:
     """The process, as a test has it. Use it as an asynchronous context manager."""
 
-    def __init__(self, tracking: EventTracking, url: str, **settings: Any) -> None:
+    def __init__(self, tracking: EventTracking, url: str, kind: str = "email", **settings: Any) -> None:
         self._tracking = tracking
-        self._config = {"url": url, "settings": settings}
+        self._config = {"url": url, "kind": kind, "settings": settings}
         self._process: asyncio.subprocess.Process
 
     async def __aenter__(self) -> "Victim":

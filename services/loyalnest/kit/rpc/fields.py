@@ -22,6 +22,19 @@ def uuid_of(text: str, what: str) -> UUID:
         raise InvalidInput(f"{text[:60]!r} is no {what} id.") from None
 
 
+def moment_of(text: str, name: str) -> datetime | None:
+    """A moment in a request's field `name`; None for none. Raises InvalidInput for what is none, or has no timezone."""
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise InvalidInput(f"{name} is a time in RFC 3339, such as 2026-05-01T12:00:00Z, not {text[:40]!r}.")
+    return moment
+
+
 def time_text(value: datetime | None) -> str:
     """A moment as ISO 8601 in UTC; empty for none."""
     return "" if value is None else value.astimezone(UTC).isoformat()
