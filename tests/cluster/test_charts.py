@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from fixtures.cluster import PATIENCE, get, helm, helm_test, image, install, kubectl, make_namespace, need_nodes, secret
+from loyalnest.kit.discovery import discover
 
 KEYS = "first:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 
@@ -127,7 +128,7 @@ def test_an_upgrade_of_the_stores_keeps_their_passwords(namespaces: Namespaces, 
 def test_every_service_of_the_pool_is_ready(pool: str) -> None:
     log = helm_test(pool)
     names = {each["metadata"]["name"] for each in get(pool, "deployments")["items"]}
-    assert names == set(json.loads(get(pool, "configmap", "pool")["data"]["LOYALNEST_PEERS"])) | {"api-gateway"}
+    assert names == {each.replace("_", "-") for each in discover()}
     for name in names:
         assert f"http://{name}:8080/readyz 200" in log
 

@@ -189,7 +189,7 @@ def merchants(system: str) -> list[Merchant]:
     found = [Merchant(f"{tier.lower()}-{suffix}", tier, system) for tier in ("Compact", "Distributed")]
     # The gateway's pods are told to want little, so that a small load is enough to scale them.
     little = {"resources": {"requests": {"cpu": "20m"}}, "replicas": {"min": 1, "max": 2}}
-    apply(*found[0].documents())
+    apply(*found[0].documents(services={"gamification": {"enabled": False}}))
     apply(*found[1].documents(services={"api_gateway": little}, deletionPolicy="Delete"))
     for merchant in found:
         merchant.wait()
@@ -215,6 +215,17 @@ def test_signed_orders_become_points_and_segments(merchants: list[Merchant]) -> 
                 return bool(sum(each["customers"] for each in answer["segments"]) == 1)
 
             until(scored, f"{merchant.name}: nobody is in a segment")
+
+
+def test_every_service_answers_but_the_one_that_is_switched_off(merchants: list[Merchant]) -> None:
+    for merchant, without in zip(merchants, ({"badges"}, set[str]()), strict=True):
+        with forwarded(merchant.namespace, merchant.gateway, 8080) as address:
+            headers = {"Authorization": f"Bearer {merchant.token()}"}
+            overview = httpx.get(f"{address}/frontend/overview", headers=headers, timeout=30).json()
+            assert overview["missing"] == {}, merchant.name
+            assert {part for part, found in overview.items() if found is None} == without, merchant.name
+            badges = httpx.get(f"{address}/frontend/badges", headers=headers, timeout=30)
+            assert badges.status_code == (404 if without else 200), merchant.name
 
 
 def test_nobody_but_those_who_need_it_reaches_a_service(merchants: list[Merchant]) -> None:
