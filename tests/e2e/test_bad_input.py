@@ -142,7 +142,7 @@ def test_no_input_makes_a_token_read_another_merchants_rows(platform: Platform) 
         for smuggled in ({}, {"merchant_id": "acme"}, {"merchant": "acme"}, {"shop": "acme.myshopify.com"}):
             found = platform.call("brew", "GET", path, params={"customer_id": there} | smuggled)
             assert found.status_code == 200
-            assert "190" not in found.text
+            assert "190" not in found.text.replace(there, "")
     assert platform.call("brew", "GET", f"/frontend/customers/{there}").status_code == 404
     headers = {"X-Loyalnest-Merchant": "acme", "x-shopify-shop-domain": "acme.myshopify.com"}
     assert platform.call("brew", "GET", f"/frontend/customers/{there}", headers=headers).status_code == 404
