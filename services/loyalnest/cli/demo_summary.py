@@ -149,7 +149,7 @@ async def _event_tracking(process: Runtime) -> str:
 async def _frontend(address: str) -> str:
     async with httpx.AsyncClient(timeout=10.0) as client:
         answer = await client.get(f"{address}/")
-    return f"serves the dashboard at {address}/ ({answer.status_code}, {len(answer.content):,} bytes)"
+    return f"serves the start page at {address}/ ({answer.status_code}, {len(answer.content):,} bytes)"
 
 
 async def _gamification(process: Runtime) -> str:

@@ -9,6 +9,10 @@ from uuid import UUID
 
 from loyalnest.admin_features.events import Message
 
+MAX_LINE = 998
+"""RFC 5322's limit. At the usual 78 a long address in a header would be written in encoded words, and mail programs
+look for that of List-Unsubscribe as it is (RFC 8058)."""
+
 
 class NotSendable(Exception):
     """A message that cannot be written as an e-mail. Its words hold no personal data."""
@@ -22,7 +26,7 @@ def message_id(task_id: UUID, sender: str) -> str:
 
 def written(task_id: UUID, message: Message, sender: str, at: datetime) -> EmailMessage:
     """The e-mail. Raises NotSendable for an address or header that has no place in one."""
-    email = EmailMessage(policy=SMTP)
+    email = EmailMessage(policy=SMTP.clone(max_line_length=MAX_LINE))
     headers = {
         "From": sender,
         "To": message.to,

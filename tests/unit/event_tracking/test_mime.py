@@ -66,3 +66,9 @@ def test_a_usual_address_is_sendable() -> None:
     assert (
         parsed(Message(to="Anna Änn <anna@example.com>", text="x"))["To"].addresses[0].addr_spec == "anna@example.com"
     )
+
+
+def test_a_long_address_to_unsubscribe_stands_as_it_is() -> None:
+    address = f"<https://acme.example/email/unsubscribe/{'Ab_-1' * 60}>"
+    message = Message(to="anna@example.com", subject="Hello", text="Hi", headers={"List-Unsubscribe": address})
+    assert f"\r\nList-Unsubscribe: {address}\r\n".encode() in written(TASK, message, SENDER, AT).as_bytes()
