@@ -113,7 +113,7 @@ async def test_a_services_login_reads_no_other_services_tables(provisioned: Prov
 async def test_the_owner_and_the_app_may_export(provisioned: Provisioned, tmp_path: Path, purpose: str) -> None:
     placement = Placement(database_url=provisioned.url("acme", purpose))
     made = await export_merchant(placement, discover().values(), "acme", tmp_path / "out")
-    assert {table.service for table in made.tables if table.rows} == {"auth", "core", "points", "rfm"}
+    assert {"auth", "core", "points", "rfm"} <= {table.service for table in made.tables if table.rows}
 
 
 async def test_a_services_login_cannot_export_the_others(provisioned: Provisioned, tmp_path: Path) -> None:
