@@ -60,7 +60,8 @@ async def services_at(data: Path | None) -> AsyncIterator[Runtime]:
     A data folder that no process runs on is started for the time of the command.
     """
     async with settings_at(data) as settings:
-        names = [name for name, service in discover().items() if service.rpc]
+        there_are = discover().items()
+        names = [name for name, service in there_are if service.rpc and name not in settings.disabled_services]
         if _folder(data) is not None:
             await migrate(settings, names)  # the process that runs here may be about to; this waits for it
         elif settings.database_url.get_secret_value():

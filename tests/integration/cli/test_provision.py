@@ -166,3 +166,12 @@ async def test_a_migration_that_postgresql_refuses_is_the_last_line(command: Com
     said = fails(command("migrate"))
     assert "A migration of points failed" in said
     assert 'relation "lots" already exists' in said
+
+
+async def test_commands_work_where_a_service_is_disabled(command: Command) -> None:
+    off = {"LOYALNEST_DISABLED_SERVICES": '["gamification", "rfm"]'}
+    assert command("migrate").returncode == 0
+    assert command("provision", env=off).returncode == 0
+    for words in (("token", "acme"), ("verify", "acme")):
+        done = command(*words, env=off)
+        assert done.returncode == 0, done.stderr
