@@ -79,8 +79,9 @@ class Reconciliation:
         token = ""
         while True:
             page = await self._auth.ListMerchants(auth_pb2.ListMerchantsRequest(page_size=_PAGE, page_token=token))
-            active = [each.merchant_id for each in page.merchants if each.status == "active" and each.connected]
-            recovered += sum(await asyncio.gather(*map(one, active)))
+            # A closed merchant is moving: what its shop changes meanwhile is looked for in the new place.
+            asked = [each for each in page.merchants if each.status == "active" and each.connected and not each.closed]
+            recovered += sum(await asyncio.gather(*(one(each.merchant_id) for each in asked)))
             token = page.next_page_token
             if not token:
                 return recovered
@@ -106,9 +107,12 @@ class Reconciliation:
             while shop is not None and (window := next_window(progress, now)) is not None:
                 progress = await self._page(merchant_id, shop, window)
                 await self._store(merchant_id, progress)
-        except _EXPECTED as error:
+        except Exception as error:  # whatever ails one merchant's shop must not stop the rest
             words = error.detail if isinstance(error, LoyalNestError) else type(error).__name__
-            log.warning("reconciliation.failed", merchant_id=merchant_id, error=words)
+            if isinstance(error, _EXPECTED):
+                log.warning("reconciliation.failed", merchant_id=merchant_id, error=words)
+            else:
+                log.exception("reconciliation.failed", merchant_id=merchant_id)
             await self._store(merchant_id, replace(progress, problem=words[:500], problem_at=self._clock()))
         return progress.recovered - before
 

@@ -1,13 +1,10 @@
 """What campaign does by the clock: terms of tiers that end, and members who are evaluated by new rules."""
 
-import structlog
-
 from loyalnest.campaign import repository, rules_repository
 from loyalnest.campaign.memberships import Memberships
 from loyalnest.kit.clock import Clock
-from loyalnest.kit.database import OUTAGES, Database
-
-log = structlog.get_logger(__name__)
+from loyalnest.kit.database import Database
+from loyalnest.kit.jobs import each_merchant
 
 CHUNK = 500
 """Members that one transaction decides."""
@@ -41,19 +38,12 @@ class TierJobs:
         """
         async with self._database.worker() as connection:
             merchants = await rules_repository.under_evaluation(connection)
+        return await each_merchant("reevaluate", merchants, self._all_members)
+
+    async def _all_members(self, merchant_id: str) -> int:
         total = 0
-        failure: Exception | None = None
-        for merchant_id in merchants:
-            try:
-                while done := await self._chunk(merchant_id):
-                    total += done
-            except OUTAGES:
-                raise
-            except Exception as error:  # whatever ails one merchant's data must not stop the rest
-                log.exception("campaign.evaluation_failed", merchant_id=merchant_id)
-                failure = failure or error
-        if failure is not None:
-            raise failure
+        while done := await self._chunk(merchant_id):
+            total += done
         return total
 
     async def _chunk(self, merchant_id: str) -> int:

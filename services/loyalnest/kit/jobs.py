@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 
 import structlog
@@ -54,3 +55,24 @@ class JobLoop:
         else:
             metrics.JOB_RUNS.labels(*labels, "done").inc()
             metrics.JOB_ITEMS.labels(*labels).inc(done)
+
+
+async def each_merchant(job: str, merchants: Iterable[str], work: Callable[[str], Awaitable[int]]) -> int:
+    """Do `work` for one merchant after another. Returns the sum of what it returns.
+
+    A merchant that fails is logged and does not hold up the others; the first failure is raised at the end. An outage,
+    which the others would meet as well, is raised at once.
+    """
+    total = 0
+    failure: Exception | None = None
+    for merchant_id in merchants:
+        try:
+            total += await work(merchant_id)
+        except OUTAGES:
+            raise
+        except Exception as error:  # whatever ails one merchant's data must not stop the rest
+            log.exception("job.merchant_failed", job=job, merchant_id=merchant_id)
+            failure = failure or error
+    if failure is not None:
+        raise failure
+    return total

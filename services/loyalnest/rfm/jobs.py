@@ -1,14 +1,11 @@
 """What rfm does by the clock: nightly refreshes, and partitions made ahead."""
 
-import structlog
-
 from loyalnest.kit.clock import Clock
-from loyalnest.kit.database import OUTAGES, Database
+from loyalnest.kit.database import Database
+from loyalnest.kit.jobs import each_merchant
 from loyalnest.rfm import repository
 from loyalnest.rfm.metrics import REFRESH_OVERDUE_SECONDS
 from loyalnest.rfm.refresh import Refresher
-
-log = structlog.get_logger(__name__)
 
 MONTHS_AHEAD = 3
 
@@ -28,18 +25,12 @@ class RfmJobs:
         """
         async with self._database.worker() as connection:
             merchants = await repository.due(connection, self._clock())
-        failure: Exception | None = None
-        for merchant_id in merchants:
-            try:
-                await self._refresher.refresh(merchant_id)
-            except OUTAGES:
-                raise
-            except Exception as error:  # whatever ails one merchant's data must not stop the rest
-                log.exception("rfm.refresh_failed", merchant_id=merchant_id)
-                failure = failure or error
-        if failure is not None:
-            raise failure
-        return len(merchants)
+
+        async def one(merchant_id: str) -> int:
+            await self._refresher.refresh(merchant_id)
+            return 1
+
+        return await each_merchant("refresh_due", merchants, one)
 
     async def observe(self) -> None:
         """Set the gauge of refreshes that are due and do not happen."""

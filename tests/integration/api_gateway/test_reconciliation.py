@@ -247,3 +247,27 @@ async def test_a_revoked_token_is_told_in_words(world: World) -> None:
     world.shopify.revoke(ACME)
     assert await world.reconcile() == 0
     assert "install the app again" in (await world.view())["problem"]
+
+
+async def test_what_ails_one_shop_is_said_and_ends_by_itself(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.order(1)
+
+    async def nonsense(*_arguments: Any) -> None:
+        raise KeyError("nodes")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("loyalnest.api_gateway.reconciliation.changed_orders", nonsense)
+        assert await world.reconcile() == 0
+    assert (await world.view())["problem"] == "KeyError"
+    assert await world.reconcile() == 1
+    assert (await world.view())["problem"] == ""
+
+
+async def test_a_merchant_who_moves_is_left_until_it_is_open_again(world: World) -> None:
+    world.order(1)
+    with as_merchant("acme"):
+        await AuthServiceStub(world.process.channel("auth")).CloseMerchant(auth_pb2.CloseMerchantRequest())
+    assert await world.reconcile() == 0
+    assert await world.events() == []
+    await world.process.provision()
+    assert await world.reconcile() == 1
