@@ -152,7 +152,7 @@ def grpc_paths(services: Iterable[Service]) -> set[tuple[str, str]]:
     """
     there = {each.name: each for each in services}
     keys = {name for name, each in there.items() if each.key_source is not None}
-    routed = {name for name, each in there.items() if each.routes is not None or each.public_routes is not None}
+    routed = {name for name, each in there.items() if each.routes or each.shopper_routes or each.public_routes}
     paths: set[tuple[str, str]] = set()
     for name, service in there.items():
         called = {*service.needs, *keys, *(routed if service.edge else ())} - {name}

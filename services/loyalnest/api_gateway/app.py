@@ -7,29 +7,18 @@ from fastapi import APIRouter, Depends, FastAPI
 from starlette.types import ASGIApp
 
 from loyalnest import __version__
-from loyalnest.api_gateway import (
-    openapi,
-    proxy,
-    proxy_badges,
-    proxy_products,
-    proxy_referrals,
-    reconciliation_http,
-    status,
-)
+from loyalnest.api_gateway import openapi, reconciliation_http, status
 from loyalnest.api_gateway.authentication import Authentication, Tokens
 from loyalnest.api_gateway.deliveries import Deliveries
 from loyalnest.api_gateway.limits import Limit, Limiter
 from loyalnest.api_gateway.merchants import Merchants, lookup_by
+from loyalnest.api_gateway.proxy import ShopperCalls
 from loyalnest.api_gateway.webhooks import PREFIX, Webhooks
 from loyalnest.auth.auth_pb2_grpc import AuthServiceStub
-from loyalnest.gamification.gamification_pb2_grpc import GamificationServiceStub
 from loyalnest.kit.environment import Environment
 from loyalnest.kit.errors import InvalidInput
 from loyalnest.kit.http import problems
 from loyalnest.kit.http.edge import Edge
-from loyalnest.points.points_pb2_grpc import PointsServiceStub
-from loyalnest.products.products_pb2_grpc import ProductsServiceStub
-from loyalnest.referrals.referrals_pb2_grpc import ReferralsServiceStub
 
 
 class GatewayApp(FastAPI):
@@ -72,27 +61,15 @@ def build_app(environment: Environment, deliveries: Deliveries) -> GatewayApp:
     )
     problems.install(app)
     app.include_router(status.routes(environment), responses=openapi.PUBLIC)
-    if "points" in environment.services:
-        points = PointsServiceStub(_channel(environment, "points"))
-        app.include_router(proxy.routes(merchants, points, limiter, per_request, clock), responses=openapi.PUBLIC)
-    if "products" in environment.services:
-        products = ProductsServiceStub(_channel(environment, "products"))
-        router = proxy_products.routes(merchants, products, limiter, per_request, clock)
-        app.include_router(router, responses=openapi.PUBLIC)
-    if "referrals" in environment.services:
-        referrals = ReferralsServiceStub(_channel(environment, "referrals"))
-        router = proxy_referrals.routes(merchants, referrals, limiter, per_request, clock)
-        app.include_router(router, responses=openapi.PUBLIC)
-    if "gamification" in environment.services:
-        badges = GamificationServiceStub(_channel(environment, "gamification"))
-        app.include_router(
-            proxy_badges.routes(merchants, badges, limiter, per_request, clock), responses=openapi.PUBLIC
-        )
     authenticated = Depends(Authentication(Tokens(auth, clock), limiter, per_request))
     app.include_router(
         reconciliation_http.routes(environment.database), dependencies=[authenticated], responses=openapi.PROTECTED
     )
+    shoppers = Depends(ShopperCalls(merchants, limiter, per_request, clock))
     for name, service in environment.services.items():
+        if service.shopper_routes is not None:
+            router = _routes(name, service.shopper_routes, environment)
+            app.include_router(router, dependencies=[shoppers], responses=openapi.PUBLIC)
         if service.public_routes is not None:
             router = _routes(name, service.public_routes, environment)
             app.include_router(router, responses=openapi.PUBLIC)
@@ -107,10 +84,3 @@ def _routes(name: str, make: Callable[[Environment], APIRouter], environment: En
         return make(environment)
     except InvalidInput as error:
         raise InvalidInput(f"The gateway cannot serve the routes of {name}. {error.detail}") from error
-
-
-def _channel(environment: Environment, service: str) -> Any:
-    try:
-        return environment.channel(service)
-    except InvalidInput as error:
-        raise InvalidInput(f"The gateway cannot serve the widget's calls. {error.detail}") from error

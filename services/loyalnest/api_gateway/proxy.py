@@ -1,99 +1,58 @@
-"""`GET /proxy/points`: the storefront widget's call, through Shopify's app proxy.
+"""Calls of the storefront widget, which come through Shopify's app proxy.
 
-Shopify signs the query, and with it who is logged in at the shop; nothing else says whose points are shown.
+Shopify signs the query, and with it who is logged in at the shop; nothing else says for whom a call is made. The routes
+are the services' own (`Service.shopper_routes`).
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel, Field
+from fastapi import Query, Request
 
 from loyalnest.api_gateway.limits import Limit, Limiter
 from loyalnest.api_gateway.merchants import Merchant, Merchants
 from loyalnest.kit import context as call_context
 from loyalnest.kit.clock import Clock
 from loyalnest.kit.errors import InvalidInput, Unauthenticated
+from loyalnest.kit.http.edge import route_of
 from loyalnest.kit.http.fields import MAX_ID
+from loyalnest.kit.http.shopper import ROLE, Items, actor_of, single
 from loyalnest.kit.shopify.signatures import proxy_is_genuine
-from loyalnest.points import points_pb2 as pb
-from loyalnest.points.points_pb2_grpc import PointsServiceStub
 
 FRESH_SECONDS: Final = 300
 """How long a signed address may be used."""
 AHEAD_SECONDS: Final = 60
 """How far Shopify's clock may be before ours."""
 
-Items = Sequence[tuple[str, str]]
 
+class ShopperCalls:
+    """The dependency of every route behind the app proxy: the route runs in the context of the shop and its shopper."""
 
-class WidgetReward(BaseModel):
-    name: str
-    points: int
-    discount_amount: str
-    discount_percentage: str
-    currency: str
+    def __init__(self, merchants: Merchants, limiter: Limiter, limit: Limit, clock: Clock) -> None:
+        self._merchants = merchants
+        self._limiter = limiter
+        self._limit = limit
+        self._clock = clock
 
-
-class WidgetPoints(BaseModel):
-    """The shopper's own points."""
-
-    available: int
-    pending: int
-    lifetime_earned: int
-
-
-class WidgetView(BaseModel):
-    """What the widget shows. A guest has no id and no points, and sees what there is to win."""
-
-    customer_id: str | None
-    points: WidgetPoints | None
-    rewards: list[WidgetReward] = Field(
-        description="What points can be redeemed for, at the checkout's discount field."
-    )
-
-
-def routes(merchants: Merchants, points: PointsServiceStub, limiter: Limiter, limit: Limit, clock: Clock) -> APIRouter:
-    """The router of `/proxy/…`."""
-    router = APIRouter(prefix="/proxy", tags=["widget"])
-
-    @router.get("/points", summary="The logged-in shopper's points, for the storefront widget")
-    async def shopper_points(
+    async def __call__(
+        self,
         request: Request,
         shop: Annotated[str, Query(description="The shop's domain; Shopify adds it.")] = "",
         timestamp: Annotated[str, Query(description="Unix time; Shopify adds it.")] = "",
         signature: Annotated[str, Query(description="Shopify's signature of the query.")] = "",
         logged_in_customer_id: Annotated[str, Query(description="Empty for a guest; Shopify adds it.")] = "",
-    ) -> WidgetView:
+    ) -> AsyncIterator[None]:
+        """Serve the request as who is logged in at the shop. Raises Unauthenticated, NotFound, RateLimited."""
         items = request.query_params.multi_items()
-        merchant = await genuine_merchant(merchants, items, clock().timestamp())
+        merchant = await genuine_merchant(self._merchants, items, self._clock().timestamp())
         customer_id = customer_of(items)
-        await limiter.count(merchant.merchant_id, "proxy/points", limit)
+        await self._limiter.count(merchant.merchant_id, route_of(request.scope).lstrip("/"), self._limit)
         shopper = replace(
-            call_context.current(),
-            merchant_id=merchant.merchant_id,
-            actor=f"shopper:{customer_id}" if customer_id else "shopper:guest",
-            role="shopper",
+            call_context.current(), merchant_id=merchant.merchant_id, actor=actor_of(customer_id), role=ROLE
         )
         with call_context.use(shopper):
-            rewards = await points.ListRewards(pb.ListRewardsRequest())
-            found = (
-                await points.GetPointsBalance(pb.GetPointsBalanceRequest(customer_id=customer_id))
-                if customer_id
-                else None
-            )
-        return WidgetView(
-            customer_id=str(customer_id) if customer_id else None,
-            points=found
-            and WidgetPoints(available=found.available, pending=found.pending, lifetime_earned=found.lifetime_earned),
-            rewards=[
-                WidgetReward(**{name: getattr(each, name) for name in WidgetReward.model_fields})
-                for each in rewards.rewards
-            ],
-        )
-
-    return router
+            yield
 
 
 async def genuine_merchant(merchants: Merchants, items: Items, now: float) -> Merchant:
@@ -127,9 +86,3 @@ def customer_of(items: Items) -> int | None:
     if not (text.isascii() and text.isdigit() and len(text) <= 19 and 1 <= int(text) <= MAX_ID):
         raise InvalidInput("logged_in_customer_id: must be one customer's id")
     return int(text)
-
-
-def single(items: Items, name: str) -> str:
-    """The value of a parameter that comes exactly once, else nothing: a shopper may add parameters of any name."""
-    given = [value for each, value in items if each == name]
-    return given[0] if len(given) == 1 else ""

@@ -18,6 +18,7 @@ from loyalnest.gamification.jobs import BadgeJobs
 from loyalnest.gamification.leaderboard import Leaderboard
 from loyalnest.gamification.privacy_repository import BadgesKept, PrivacyConsumer
 from loyalnest.gamification.service import BadgeService
+from loyalnest.gamification.shopper_http import shopper_routes
 from loyalnest.kit.environment import Environment
 from loyalnest.kit.privacy import PrivacyRequests
 from loyalnest.kit.rules_projection import RulesProjection
@@ -84,4 +85,5 @@ SERVICE = Service(
     ),
     migrations="loyalnest.gamification.migrations",
     routes=routes,
+    shopper_routes=shopper_routes,
 )

@@ -1,24 +1,18 @@
 """`/proxy/badges` and `/proxy/leaderboard`: the storefront widget's calls about badges, through Shopify's app proxy.
 
-As in `proxy`, the signed query says who is logged in. A shopper sees other shoppers' names and points, never their ids.
+A shopper sees other shoppers' names and points, never their ids.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
-from loyalnest.api_gateway.limits import Limit, Limiter
-from loyalnest.api_gateway.merchants import Merchant, Merchants
-from loyalnest.api_gateway.proxy import customer_of, genuine_merchant
 from loyalnest.gamification import gamification_pb2 as pb
 from loyalnest.gamification.gamification_pb2_grpc import GamificationServiceStub
-from loyalnest.kit import context as call_context
-from loyalnest.kit.clock import Clock
+from loyalnest.kit.environment import Environment
 from loyalnest.kit.errors import Unauthenticated
+from loyalnest.kit.http.shopper import shopper_id
 
 
 class WidgetBadge(BaseModel):
@@ -66,83 +60,44 @@ PLACES = 20
 Period = Annotated[Literal["month", "all"], Query(description="This month, or all time.")]
 
 
-class Shopper:
-    """A genuine call: whose shop, and which customer is logged in there; None for a guest."""
-
-    def __init__(self, merchant: Merchant, customer_id: int | None) -> None:
-        self.merchant = merchant
-        self.customer_id = customer_id
-
-    @contextmanager
-    def acting(self) -> Iterator[None]:
-        """Make the block's calls as this shopper."""
-        context = replace(
-            call_context.current(),
-            merchant_id=self.merchant.merchant_id,
-            actor=f"shopper:{self.customer_id or 'guest'}",
-            role="shopper",
-        )
-        with call_context.use(context):
-            yield
-
-
-def routes(
-    merchants: Merchants, badges: GamificationServiceStub, limiter: Limiter, limit: Limit, clock: Clock
-) -> APIRouter:
+def shopper_routes(environment: Environment) -> APIRouter:
     """The router of `/proxy/badges` and `/proxy/leaderboard`."""
     router = APIRouter(prefix="/proxy", tags=["widget"])
-
-    async def genuine(
-        request: Request,
-        shop: Annotated[str, Query(description="The shop's domain; Shopify adds it.")] = "",
-        timestamp: Annotated[str, Query(description="Unix time; Shopify adds it.")] = "",
-        signature: Annotated[str, Query(description="Shopify's signature of the query.")] = "",
-        logged_in_customer_id: Annotated[str, Query(description="Empty for a guest; Shopify adds it.")] = "",
-    ) -> Shopper:
-        items = request.query_params.multi_items()
-        merchant = await genuine_merchant(merchants, items, clock().timestamp())
-        customer_id = customer_of(items)
-        await limiter.count(merchant.merchant_id, request.url.path.lstrip("/"), limit)
-        return Shopper(merchant, customer_id)
-
-    Genuine = Annotated[Shopper, Depends(genuine)]  # noqa: N806 - a type
+    badges = GamificationServiceStub(environment.channel("gamification"))
 
     @router.get("/badges", summary="The logged-in shopper's badges, and how far the next ones are")
-    async def shopper_badges(shopper: Genuine) -> WidgetBadges:
-        with shopper.acting():
-            if shopper.customer_id is None:
-                there_are = await badges.ListBadges(pb.ListBadgesRequest())
-                return WidgetBadges(
-                    customer_id=None, badges=[_to_win(each) for each in there_are.badges if each.enabled]
-                )
-            found = await badges.GetCustomerBadges(pb.GetCustomerBadgesRequest(customer_id=shopper.customer_id))
+    async def shopper_badges() -> WidgetBadges:
+        customer_id = shopper_id()
+        if customer_id is None:
+            there_are = await badges.ListBadges(pb.ListBadgesRequest())
+            return WidgetBadges(customer_id=None, badges=[_to_win(each) for each in there_are.badges if each.enabled])
+        found = await badges.GetCustomerBadges(pb.GetCustomerBadgesRequest(customer_id=customer_id))
         return WidgetBadges(
-            customer_id=str(shopper.customer_id),
+            customer_id=str(customer_id),
             badges=[
                 WidgetBadge(**{name: getattr(each, name) for name in WidgetBadge.model_fields}) for each in found.badges
             ],
         )
 
     @router.get("/leaderboard", summary="The leaderboard, and the logged-in shopper's own place")
-    async def leaderboard(shopper: Genuine, period: Period = "month") -> WidgetLeaderboard:
-        with shopper.acting():
-            return await board(shopper, period)
+    async def leaderboard(period: Period = "month") -> WidgetLeaderboard:
+        return await board(period)
 
     @router.post("/leaderboard", summary="Show the logged-in shopper in the leaderboard, or no longer")
-    async def opt(shopper: Genuine, body: LeaderboardBody) -> WidgetLeaderboard:
-        if shopper.customer_id is None:
+    async def opt(body: LeaderboardBody) -> WidgetLeaderboard:
+        customer_id = shopper_id()
+        if customer_id is None:
             raise Unauthenticated("Log in at the shop first.")
-        with shopper.acting():
-            if body.opt_in:
-                await badges.JoinLeaderboard(pb.JoinLeaderboardRequest(customer_id=shopper.customer_id, name=body.name))
-            else:
-                await badges.LeaveLeaderboard(pb.LeaveLeaderboardRequest(customer_id=shopper.customer_id))
-            return await board(shopper, "month")
+        if body.opt_in:
+            await badges.JoinLeaderboard(pb.JoinLeaderboardRequest(customer_id=customer_id, name=body.name))
+        else:
+            await badges.LeaveLeaderboard(pb.LeaveLeaderboardRequest(customer_id=customer_id))
+        return await board("month")
 
-    async def board(shopper: Shopper, period: str) -> WidgetLeaderboard:
+    async def board(period: str) -> WidgetLeaderboard:
         found = await badges.GetLeaderboard(
             pb.GetLeaderboardRequest(
-                period="all" if period == "all" else "", size=PLACES, customer_id=shopper.customer_id or 0
+                period="all" if period == "all" else "", size=PLACES, customer_id=shopper_id() or 0
             )
         )
         return WidgetLeaderboard(

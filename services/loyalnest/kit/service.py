@@ -113,6 +113,8 @@ class Service:
     migrations: package with its Alembic `versions`, or None if it has no tables.
     routes: its HTTP routes at the gateway, which reach it over gRPC only; called in the gateway's process. They stand
         behind the bearer token.
+    shopper_routes: those for the storefront widget, below `/proxy`: they stand behind the signature of Shopify's app
+        proxy, and run as the shop's shopper (see `loyalnest.kit.http.shopper`).
     public_routes: those that need no token, such as the OAuth callback.
     key_source: given a channel to this service, where every process gets the merchants' wrapped keys (auth has it).
     residence: how merchants move between places (auth, which keeps them, has it).
@@ -131,6 +133,7 @@ class Service:
     rpc: Rpc | None = None
     migrations: str | None = None
     routes: Callable[["Environment"], "APIRouter"] | None = None
+    shopper_routes: Callable[["Environment"], "APIRouter"] | None = None
     public_routes: Callable[["Environment"], "APIRouter"] | None = None
     key_source: Callable[[Any], "Source"] | None = None
     residence: Residence | None = None

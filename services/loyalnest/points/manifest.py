@@ -33,6 +33,7 @@ from loyalnest.points.privacy_repository import LEDGER
 from loyalnest.points.redemptions import Redemptions
 from loyalnest.points.referral_rewards import ReferralRewards
 from loyalnest.points.service import PointsService
+from loyalnest.points.shopper_http import shopper_routes
 from loyalnest.points.verification import NightlyVerification
 from loyalnest.referrals.events import ReferralCompleted, ReferralReversed
 from loyalnest.rfm.events import RfmUpdated
@@ -114,5 +115,6 @@ SERVICE = Service(
     ),
     migrations="loyalnest.points.migrations",
     routes=routes,
+    shopper_routes=shopper_routes,
     calls_out=True,
 )

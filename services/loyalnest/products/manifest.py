@@ -14,6 +14,7 @@ from loyalnest.products.jobs import Pruning
 from loyalnest.products.privacy_repository import ProductsKept
 from loyalnest.products.products_pb2_grpc import ProductsServiceStub, add_ProductsServiceServicer_to_server
 from loyalnest.products.service import ProductsService
+from loyalnest.products.shopper_http import shopper_routes
 
 __all__ = ["SERVICE"]
 
@@ -53,4 +54,5 @@ SERVICE = Service(
     ),
     migrations="loyalnest.products.migrations",
     routes=routes,
+    shopper_routes=shopper_routes,
 )

@@ -1,16 +1,11 @@
 """`GET /proxy/products`: the storefront widget's search, through Shopify's app proxy. Anyone may search, guests too."""
 
-from dataclasses import replace
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
-from loyalnest.api_gateway.limits import Limit, Limiter
-from loyalnest.api_gateway.merchants import Merchants
-from loyalnest.api_gateway.proxy import genuine_merchant
-from loyalnest.kit import context as call_context
-from loyalnest.kit.clock import Clock
+from loyalnest.kit.environment import Environment
 from loyalnest.products import products_pb2 as pb
 from loyalnest.products.products_pb2_grpc import ProductsServiceStub
 
@@ -51,15 +46,13 @@ class WidgetProducts(BaseModel):
     next_page_token: str
 
 
-def routes(
-    merchants: Merchants, products: ProductsServiceStub, limiter: Limiter, limit: Limit, clock: Clock
-) -> APIRouter:
+def shopper_routes(environment: Environment) -> APIRouter:
     """The router of `/proxy/products`."""
-    router = APIRouter(prefix="/proxy", tags=["widget"])
+    router = APIRouter(prefix="/proxy/products", tags=["widget"])
+    products = ProductsServiceStub(environment.channel("products"))
 
-    @router.get("/products", summary="Search the shop's products, for the storefront widget")
+    @router.get("", summary="Search the shop's products, for the storefront widget")
     async def search(
-        request: Request,
         query: Annotated[str, Query(max_length=500)] = "",
         vendor: Values = [],  # noqa: B006 - FastAPI copies it
         product_type: Values = [],  # noqa: B006
@@ -71,26 +64,20 @@ def routes(
         page_size: Annotated[int, Query(ge=1, le=MOST)] = 20,
         page_token: Annotated[str, Query(max_length=20)] = "",
     ) -> WidgetProducts:
-        merchant = await genuine_merchant(merchants, request.query_params.multi_items(), clock().timestamp())
-        await limiter.count(merchant.merchant_id, "proxy/products", limit)
-        shopper = replace(
-            call_context.current(), merchant_id=merchant.merchant_id, actor="shopper:guest", role="shopper"
-        )
-        with call_context.use(shopper):
-            found = await products.SearchProducts(
-                pb.SearchProductsRequest(
-                    query=query,
-                    vendors=vendor,
-                    product_types=product_type,
-                    tags=tag,
-                    min_price=min_price,
-                    max_price=max_price,
-                    available=available,
-                    sort=sort,
-                    page_size=page_size,
-                    page_token=page_token,
-                )
+        found = await products.SearchProducts(
+            pb.SearchProductsRequest(
+                query=query,
+                vendors=vendor,
+                product_types=product_type,
+                tags=tag,
+                min_price=min_price,
+                max_price=max_price,
+                available=available,
+                sort=sort,
+                page_size=page_size,
+                page_token=page_token,
             )
+        )
         return _view(found)
 
     return router

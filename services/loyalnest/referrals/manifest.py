@@ -21,6 +21,7 @@ from loyalnest.referrals.privacy_repository import ReferralsKept
 from loyalnest.referrals.referrals_pb2_grpc import ReferralsServiceStub, add_ReferralsServiceServicer_to_server
 from loyalnest.referrals.service import ReferralsService
 from loyalnest.referrals.sharing import Sharing
+from loyalnest.referrals.shopper_http import shopper_routes
 from loyalnest.referrals.shops import Shops
 
 __all__ = ["SERVICE"]
@@ -62,4 +63,5 @@ SERVICE = Service(
     ),
     migrations="loyalnest.referrals.migrations",
     routes=routes,
+    shopper_routes=shopper_routes,
 )

@@ -1,17 +1,12 @@
-"""`/proxy/referrals…`: the storefront widget's calls about referrals, through Shopify's app proxy (see `proxy`)."""
+"""`/proxy/referrals…`: the storefront widget's calls about referrals, through Shopify's app proxy."""
 
-from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 
-from loyalnest.api_gateway.limits import Limit, Limiter
-from loyalnest.api_gateway.merchants import Merchants
-from loyalnest.api_gateway.proxy import customer_of, genuine_merchant, single
-from loyalnest.kit import context as call_context
-from loyalnest.kit.clock import Clock
-from loyalnest.kit.context import CallContext
+from loyalnest.kit.environment import Environment
+from loyalnest.kit.http.shopper import shopper_id, single
 from loyalnest.referrals import referrals_pb2 as pb
 from loyalnest.referrals.referrals_pb2_grpc import ReferralsServiceStub
 
@@ -46,43 +41,25 @@ class WidgetClick(BaseModel):
     counted: bool = Field(description="False for a code that is not, or not any more, of a customer.")
 
 
-def routes(
-    merchants: Merchants, referrals: ReferralsServiceStub, limiter: Limiter, limit: Limit, clock: Clock
-) -> APIRouter:
+def shopper_routes(environment: Environment) -> APIRouter:
     """The router of `/proxy/referrals…`."""
     router = APIRouter(prefix="/proxy/referrals", tags=["widget"])
-
-    async def shopper(request: Request, endpoint: str) -> tuple[CallContext, int | None]:
-        """Whom a genuine and counted call is made for, and who is logged in at the shop; None for a guest."""
-        items = request.query_params.multi_items()
-        merchant = await genuine_merchant(merchants, items, clock().timestamp())
-        customer_id = customer_of(items)
-        await limiter.count(merchant.merchant_id, endpoint, limit)
-        actor = f"shopper:{customer_id}" if customer_id else "shopper:guest"
-        context = replace(call_context.current(), merchant_id=merchant.merchant_id, actor=actor, role="shopper")
-        return context, customer_id
+    referrals = ReferralsServiceStub(environment.channel("referrals"))
 
     @router.get("", summary="The logged-in shopper's referral link, for the storefront widget")
-    async def shopper_referrals(
-        request: Request,
-        shop: Annotated[str, Query(description="The shop's domain; Shopify adds it.")] = "",
-        timestamp: Annotated[str, Query(description="Unix time; Shopify adds it.")] = "",
-        signature: Annotated[str, Query(description="Shopify's signature of the query.")] = "",
-        logged_in_customer_id: Annotated[str, Query(description="Empty for a guest; Shopify adds it.")] = "",
-    ) -> WidgetReferrals:
-        context, customer_id = await shopper(request, "proxy/referrals")
-        with call_context.use(context):
-            offer = await referrals.GetReferralOffer(pb.GetReferralOfferRequest())
-            if not (offer.offered and customer_id):
-                return WidgetReferrals(
-                    customer_id=str(customer_id) if customer_id else None,
-                    offer=_offer(offer),
-                    code=None,
-                    link=None,
-                    channels=[],
-                )
-            link = await referrals.CreateReferralLink(pb.CreateReferralLinkRequest(customer_id=customer_id))
-            status = await referrals.GetReferralStatus(pb.GetReferralStatusRequest(customer_id=customer_id))
+    async def shopper_referrals() -> WidgetReferrals:
+        customer_id = shopper_id()
+        offer = await referrals.GetReferralOffer(pb.GetReferralOfferRequest())
+        if not (offer.offered and customer_id):
+            return WidgetReferrals(
+                customer_id=str(customer_id) if customer_id else None,
+                offer=_offer(offer),
+                code=None,
+                link=None,
+                channels=[],
+            )
+        link = await referrals.CreateReferralLink(pb.CreateReferralLinkRequest(customer_id=customer_id))
+        status = await referrals.GetReferralStatus(pb.GetReferralStatusRequest(customer_id=customer_id))
         return WidgetReferrals(
             customer_id=str(customer_id),
             offer=_offer(offer),
@@ -99,16 +76,11 @@ def routes(
         request: Request,
         code: Annotated[str, Query(description="As in the link: CODE, or CODE:channel.")] = "",
         channel: Annotated[str, Query(description="link, email or sms; goes before the code's own.")] = "",
-        shop: Annotated[str, Query(description="The shop's domain; Shopify adds it.")] = "",
-        timestamp: Annotated[str, Query(description="Unix time; Shopify adds it.")] = "",
-        signature: Annotated[str, Query(description="Shopify's signature of the query.")] = "",
     ) -> WidgetClick:
-        context, _ = await shopper(request, "proxy/referrals/click")
         items = request.query_params.multi_items()
-        with call_context.use(context):
-            done = await referrals.RecordClick(
-                pb.RecordClickRequest(code=single(items, "code"), channel=single(items, "channel"))
-            )
+        done = await referrals.RecordClick(
+            pb.RecordClickRequest(code=single(items, "code"), channel=single(items, "channel"))
+        )
         return WidgetClick(counted=done.counted)
 
     return router
