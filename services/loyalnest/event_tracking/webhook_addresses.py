@@ -47,6 +47,12 @@ def checked_url(url: str, *, private: bool) -> str:
     return url
 
 
+def without_query(url: str) -> str:
+    """`url` as logs may have it: many receivers put a key of their own into the query."""
+    head, question, _ = url.partition("?")
+    return f"{head}?…" if question else head
+
+
 def is_public(address: Address) -> bool:
     """Whether an address is one of the public net, also if it holds one of IPv4 inside."""
     if isinstance(address, ipaddress.IPv6Address):

@@ -9,7 +9,7 @@ from loyalnest.event_tracking import webhook_repository
 from loyalnest.event_tracking.auditing import audited
 from loyalnest.event_tracking.models import Status
 from loyalnest.event_tracking.task_queue import TaskQueue
-from loyalnest.event_tracking.webhook_addresses import checked_url
+from loyalnest.event_tracking.webhook_addresses import checked_url, without_query
 from loyalnest.event_tracking.webhook_bodies import TOPICS
 from loyalnest.event_tracking.webhook_consumers import TRIED_FOR
 from loyalnest.event_tracking.webhook_delivery import SECRET_PURPOSE
@@ -56,7 +56,7 @@ class WebhookService:
                 raise PreconditionFailed(f"A merchant has at most {MOST_SUBSCRIPTIONS} webhooks: delete one first.")
             now = self._clock()
             await webhook_repository.insert(connection, merchant_id, subscription_id, url, topics, sealed, now)
-            after = {"url": url, "topics": " ".join(topics)}
+            after = {"url": without_query(url), "topics": " ".join(topics)}
             await self._audit(connection, merchant_id, "webhook.created", subscription_id, {}, after)
             return await self._found(connection, merchant_id, subscription_id), secret
 
@@ -87,8 +87,8 @@ class WebhookService:
             if changed:
                 sound = "url" in changed or ("enabled" in changed and new["enabled"])
                 await webhook_repository.update(connection, merchant_id, subscription_id, **new, sound=sound)
-                before = {name: _text(row[name]) for name in changed}
-                after = {name: _text(new[name]) for name in changed}
+                before = {name: _told(name, row[name]) for name in changed}
+                after = {name: _told(name, new[name]) for name in changed}
                 await self._audit(connection, merchant_id, "webhook.updated", subscription_id, before, after)
             return await self._found(connection, merchant_id, subscription_id)
 
@@ -97,7 +97,7 @@ class WebhookService:
         async with self._database.request(merchant_id) as connection:
             row = await self._found(connection, merchant_id, subscription_id, lock=True)
             await webhook_repository.delete(connection, merchant_id, subscription_id)
-            before = {"url": row["url"], "topics": _text(row["topics"])}
+            before = {"url": without_query(row["url"]), "topics": _text(row["topics"])}
             await self._audit(connection, merchant_id, "webhook.deleted", subscription_id, before, {})
 
     async def rotate(self, merchant_id: str, subscription_id: UUID, overlap_hours: int | None) -> tuple[Any, str]:
@@ -200,6 +200,11 @@ def _checked(topics: Sequence[str]) -> list[str]:
     if unknown is not None or not topics:
         raise InvalidInput(f"topics are one or more of {', '.join(TOPICS)}, not {(unknown or '')[:40]!r}.")
     return [topic for topic in TOPICS if topic in topics]
+
+
+def _told(name: str, value: Any) -> str:
+    """A changed field as the audit log has it."""
+    return without_query(value) if name == "url" else _text(value)
 
 
 def _text(value: object) -> str:

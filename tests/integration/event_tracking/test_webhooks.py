@@ -182,6 +182,19 @@ async def test_gone_disables_and_what_waits_is_not_delivered_until_it_is_enabled
     ]  # fmt: skip
 
 
+async def test_the_audit_log_has_no_key_that_stands_in_a_query(tracking: EventTracking, receiver: Receiver) -> None:
+    place = receiver.url.partition("?")[0]
+    subscription_id, _ = await subscribe(tracking, f"{place}?key=hush")
+    for url in (f"{place}?key=hush-hush", "https://example.com/hooks"):
+        await tracking.call("UpdateWebhookSubscription", subscription_id=subscription_id, url=url)
+    await tracking.call("DeleteWebhookSubscription", subscription_id=subscription_id)
+    told = await tracking.published("audit_log")
+    assert [each["after"].get("url") for each in told] == [
+        f"{place}?…", f"{place}?…", "https://example.com/hooks", None,
+    ]  # fmt: skip
+    assert "hush" not in str(told)
+
+
 async def test_during_a_rotation_both_secrets_sign(tracking: EventTracking, receiver: Receiver) -> None:
     subscription_id, old = await subscribe(tracking, receiver.url)
     rotated = await tracking.call("RotateWebhookSecret", subscription_id=subscription_id, overlap_hours=2)
